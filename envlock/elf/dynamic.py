@@ -1,0 +1,164 @@
+"""The dynamic section and the string, symbol, version and hash tables that it leads to.
+
+Everything is found as the dynamic linker finds it: by PT_DYNAMIC and addresses in PT_LOAD, never
+by section headers, which a stripped file need not have. Mirrors `elf_get_dynamic_info`
+(elf/get-dynamic-info.h) and `_dl_setup_hash` (elf/dl-setup_hash.c) of glibc.
+"""
+
+from __future__ import annotations
+
+from ..errors import ElfError
+from .file import PT_DYNAMIC, PT_NOTE, ElfFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .symbols import SymbolTable
+    from .versions import VersionDefinitions, VersionNeed
+
+DT_NULL, DT_NEEDED, DT_PLTRELSZ, DT_HASH, DT_STRTAB, DT_SYMTAB = 0, 1, 2, 4, 5, 6
+DT_RELA, DT_RELASZ, DT_RELAENT, DT_STRSZ, DT_SYMENT = 7, 8, 9, 10, 11
+DT_SONAME, DT_RPATH, DT_SYMBOLIC, DT_REL, DT_RELSZ, DT_RELENT = 14, 15, 16, 17, 18, 19
+DT_PLTREL, DT_TEXTREL, DT_JMPREL, DT_RUNPATH, DT_FLAGS = 20, 22, 23, 29, 30
+DT_RELRSZ, DT_RELR, DT_RELRENT = 35, 36, 37
+DT_AUXILIARY, DT_FILTER = 0x7FFFFFFD, 0x7FFFFFFF
+DT_GNU_HASH, DT_VERSYM, DT_RELACOUNT = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFF9
+DT_FLAGS_1, DT_VERDEF, DT_VERDEFNUM = 0x6FFFFFFB, 0x6FFFFFFC, 0x6FFFFFFD
+DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+DF_SYMBOLIC, DF_TEXTREL, DF_STATIC_TLS = 2, 4, 0x10
+DF_1_NODEFLIB, DF_1_NOOPEN, DF_1_PIE = 0x800, 0x40, 0x08000000
+
+MAX_ENTRIES = 1 << 16
+
+
+class Dynamic:
+    """The dynamic section of an open `ElfFile`; strings are raw bytes until shown to people."""
+
+    def __init__(self, elf: ElfFile) -> None:
+        self.elf = elf
+        self._first: dict[int, int] = {}
+        self._all: list[tuple[int, int]] = []
+        self._symbols: SymbolTable | None = None
+        for tag, value in self._entries():
+            self._all.append((tag, value))
+            # glibc keeps the last entry of a tag; DT_NEEDED and its kind are walked instead.
+            self._first[tag] = value
+        self._strtab = 0
+        self._strsz = 0
+        if DT_STRTAB in self._first:
+            self._strsz = self._first.get(DT_STRSZ, 0)
+            self._strtab = elf.offset_of(
+                self._first[DT_STRTAB], self._strsz, "the dynamic string table"
+            )
+
+    def _entries(self) -> list[tuple[int, int]]:
+        elf = self.elf
+        segment = next((s for s in elf.segments if s.type == PT_DYNAMIC), None)
+        if segment is None:
+            raise ElfError(f"`{elf.path}` has no dynamic section: it is not a shared library")
+        layout = elf.struct("QQ" if elf.bits == 64 else "II")
+        size = min(segment.filesz, MAX_ENTRIES * layout.size)
+        raw = elf.read(segment.offset, size - size % layout.size, "the dynamic section")
+        found = []
+        for tag, value in layout.iter_unpack(raw):
+            if tag == DT_NULL:
+                break
+            found.append((tag, value))
+        return found
+
+    def get(self, tag: int) -> int | None:
+        """The value of a tag, None where it is absent."""
+        return self._first.get(tag)
+
+    def values(self, tag: int) -> list[int]:
+        """All values of a repeated tag, in order."""
+        return [value for t, value in self._all if t == tag]
+
+    def string(self, offset: int, what: str) -> bytes:
+        """A string of the dynamic string table."""
+        if not 0 <= offset < self._strsz:
+            raise self.elf.damaged(f"{what} lies outside the dynamic string table")
+        return self.elf.string(self._strtab + offset, self._strtab + self._strsz, what)
+
+    @property
+    def string_table(self) -> tuple[int, int]:
+        """File offset and size of the dynamic string table."""
+        return self._strtab, self._strsz
+
+    @property
+    def needed(self) -> tuple[bytes, ...]:
+        """DT_NEEDED names in order."""
+        return tuple(self.string(v, "a DT_NEEDED name") for v in self.values(DT_NEEDED))
+
+    def _optional_string(self, tag: int, what: str) -> bytes | None:
+        value = self.get(tag)
+        return None if value is None else self.string(value, what)
+
+    @property
+    def soname(self) -> bytes | None:
+        """DT_SONAME."""
+        return self._optional_string(DT_SONAME, "DT_SONAME")
+
+    @property
+    def rpath(self) -> bytes | None:
+        """DT_RPATH as it stands; the dynamic linker ignores it beside a DT_RUNPATH."""
+        return self._optional_string(DT_RPATH, "DT_RPATH")
+
+    @property
+    def runpath(self) -> bytes | None:
+        """DT_RUNPATH as it stands."""
+        return self._optional_string(DT_RUNPATH, "DT_RUNPATH")
+
+    @property
+    def flags(self) -> int:
+        """DT_FLAGS (DF_*)."""
+        return self.get(DT_FLAGS) or 0
+
+    @property
+    def flags_1(self) -> int:
+        """DT_FLAGS_1 (DF_1_*)."""
+        return self.get(DT_FLAGS_1) or 0
+
+    @property
+    def symbols(self) -> SymbolTable:
+        """The dynamic symbol table, made at first use."""
+        if self._symbols is None:
+            from .symbols import SymbolTable
+
+            self._symbols = SymbolTable(self)
+        return self._symbols
+
+    @property
+    def version_needs(self) -> tuple[VersionNeed, ...]:
+        """DT_VERNEED."""
+        from .versions import read_needs
+
+        return read_needs(self)
+
+    @property
+    def version_definitions(self) -> VersionDefinitions:
+        """DT_VERDEF."""
+        from .versions import read_definitions
+
+        return read_definitions(self)
+
+
+def build_id(elf: ElfFile) -> str | None:
+    """The GNU build-id as hex, from PT_NOTE; None where there is none."""
+    for segment in elf.segments:
+        if segment.type == PT_NOTE:
+            # Build-id notes are tiny; one that claims megabytes is none.
+            raw = elf.data[segment.offset : segment.offset + min(segment.filesz, 1 << 16)]
+            at = 0
+            layout = elf.struct("III")
+            while at + 12 <= len(raw):
+                namesz, descsz, kind = layout.unpack_from(raw, at)
+                step = 8 if segment.align == 8 else 4
+                desc = at + 12 + namesz
+                desc += -desc % step
+                if desc + descsz > len(raw):
+                    break
+                if kind == 3 and raw[at + 12 : at + 12 + namesz] == b"GNU\0":
+                    return raw[desc : desc + descsz].hex()
+                at = desc + descsz
+                at += -at % step
+    return None

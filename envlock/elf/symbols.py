@@ -1,0 +1,243 @@
+"""The dynamic symbol table: entries by index, lookup by GNU or classic hash.
+
+Lookup mirrors `do_lookup_x` and `check_match` (elf/dl-lookup.c): hash table first, then name,
+then version. It touches a handful of pages, so its cost does not grow with the library.
+"""
+
+from __future__ import annotations
+
+from .dynamic import (
+    DT_GNU_HASH,
+    DT_HASH,
+    DT_SYMTAB,
+    DT_VERSYM,
+    Dynamic,
+)
+
+STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 0, 1, 2, 10
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS = range(7)
+STT_GNU_IFUNC = 10
+SHN_UNDEF, SHN_ABS = 0, 0xFFF1
+MAX_CHAIN = 1 << 20
+#: st_info types that `check_match` accepts as a definition.
+DEFINABLE = frozenset((STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC))
+
+
+class Symbol:
+    """One entry of the dynamic symbol table."""
+
+    __slots__ = ("binding", "index", "name", "other", "section", "size", "type", "value")
+
+    def __init__(
+        self, index: int, name: bytes, info: int, other: int, section: int, value: int, size: int
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.binding = info >> 4
+        self.type = info & 15
+        self.other = other
+        self.section = section
+        self.value = value
+        self.size = size
+
+    @property
+    def defined(self) -> bool:
+        """Whether this library defines it."""
+        return self.section != SHN_UNDEF
+
+    @property
+    def weak(self) -> bool:
+        """STB_WEAK: a reference that may stay unresolved."""
+        return self.binding == STB_WEAK
+
+    @property
+    def visibility(self) -> int:
+        """STV_* (0 default, 2 hidden)."""
+        return self.other & 3
+
+
+def gnu_hash(name: bytes) -> int:
+    """The hash of DT_GNU_HASH (`_dl_new_hash`)."""
+    value = 5381
+    for byte in name:
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return value
+
+
+def sysv_hash(name: bytes) -> int:
+    """The hash of DT_HASH and of version names (`_dl_elf_hash`)."""
+    value = 0
+    for byte in name:
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ (high >> 24)) & ~high & 0xFFFFFFFF
+    return value
+
+
+class SymbolTable:
+    """The dynamic symbols of one library."""
+
+    def __init__(self, dynamic: Dynamic) -> None:
+        self.dynamic = dynamic
+        self.elf = elf = dynamic.elf
+        self._layout = elf.struct("IBBHQQ" if elf.bits == 64 else "IIIBBH")
+        self._entry = self._layout.size
+        table = dynamic.get(DT_SYMTAB)
+        self._symtab = 0 if table is None else elf.offset_of(table, 0, "the symbol table")
+        versym = dynamic.get(DT_VERSYM)
+        self._versym = None if versym is None else elf.offset_of(versym, 0, "the version table")
+        self._word = elf.struct("I")
+        self._half = elf.struct("H")
+        self._gnu: tuple[int, int, int, int, int, int] | None = None
+        self._classic: tuple[int, int, int, int] | None = None
+        self._setup_hash()
+        self._count: int | None = None
+
+    def _setup_hash(self) -> None:
+        elf = self.elf
+        address = self.dynamic.get(DT_GNU_HASH)
+        if address is not None:
+            at = elf.offset_of(address, 16, "the GNU hash table")
+            nbuckets, symoffset, words, shift = elf.unpack(
+                elf.struct("IIII"), at, "the GNU hash table"
+            )
+            word_size = elf.bits // 8
+            bloom = at + 16
+            buckets = bloom + words * word_size
+            chains = buckets + nbuckets * 4
+            if words == 0 or words & (words - 1) or shift > 63 or chains > elf.size:
+                raise elf.damaged("the GNU hash table's sizes make no sense")
+            self._gnu = (nbuckets, symoffset, words, shift, bloom, buckets)
+            return
+        address = self.dynamic.get(DT_HASH)
+        if address is not None:
+            # Alpha and s390x have 64-bit words here; glibc's Elf_Symndx.
+            if elf.bits == 64 and elf.machine_number in (22, 0x9026):
+                layout, size = elf.struct("QQ"), 8
+            else:
+                layout, size = elf.struct("II"), 4
+            at = elf.offset_of(address, 2 * size, "the hash table")
+            nbuckets, nchains = elf.unpack(layout, at, "the hash table")
+            if at + (2 + nbuckets + nchains) * size > elf.size:
+                raise elf.damaged("the hash table ends outside the file")
+            self._classic = (nbuckets, nchains, at + 2 * size, size)
+
+    @property
+    def has_hash(self) -> bool:
+        """Whether the dynamic linker can look up anything in this library."""
+        return self._gnu is not None or self._classic is not None
+
+    def __len__(self) -> int:
+        """The number of symbols: DT_HASH's chain count, or the end of the last GNU chain."""
+        if self._count is None:
+            self._count = self._count_symbols()
+        return self._count
+
+    def _count_symbols(self) -> int:
+        elf = self.elf
+        if self._gnu is None:
+            return self._classic[1] if self._classic else self._count_by_section()
+        nbuckets, symoffset, _, _, _, buckets = self._gnu
+        raw = elf.read(buckets, 4 * nbuckets, "the GNU hash buckets")
+        view = memoryview(raw)
+        last = 0
+        if nbuckets:
+            last = max(elf.struct(f"{nbuckets}I").unpack(view))
+        if last < symoffset:
+            return symoffset
+        chain = buckets + 4 * nbuckets
+        for _ in range(MAX_CHAIN):
+            (value,) = elf.unpack(self._word, chain + 4 * (last - symoffset), "a GNU hash chain")
+            last += 1
+            if value & 1:
+                return last
+        raise elf.damaged("a GNU hash chain has no end")
+
+    def _count_by_section(self) -> int:
+        section = self.elf.section(".dynsym")
+        return section.size // self._entry if section is not None else 0
+
+    def symbol(self, index: int) -> Symbol:
+        """The symbol at an index; raises `ElfError` when it lies outside the file."""
+        at = self._symtab + index * self._entry
+        fields = self.elf.unpack(self._layout, at, f"symbol {index}")
+        if self.elf.bits == 64:
+            name, info, other, section, value, size = fields
+        else:
+            name, value, size, info, other, section = fields
+        text = self.dynamic.string(name, f"symbol {index}'s name")
+        return Symbol(index, text, info, other, section, value, size)
+
+    def version_index(self, index: int) -> int | None:
+        """The raw DT_VERSYM entry (bit 15: hidden), None when the library has no versions."""
+        if self._versym is None:
+            return None
+        (value,) = self.elf.unpack(
+            self._half, self._versym + 2 * index, f"symbol {index}'s version"
+        )
+        return value
+
+    def candidates(self, name: bytes, hashed: int | None = None) -> list[Symbol]:
+        """All symbols of that name in the hash table, in chain order, defined or not."""
+        if self._gnu is not None:
+            return self._gnu_candidates(name, gnu_hash(name) if hashed is None else hashed)
+        if self._classic is not None:
+            return self._classic_candidates(name)
+        return []
+
+    def _gnu_candidates(self, name: bytes, hashed: int) -> list[Symbol]:
+        assert self._gnu is not None
+        nbuckets, symoffset, words, shift, bloom, buckets = self._gnu
+        elf = self.elf
+        data, order = elf.data, elf.byte_order
+        bits, size = elf.bits, elf.bits // 8
+        at = bloom + (hashed // bits & words - 1) * size
+        word = int.from_bytes(data[at : at + size], order)  # type: ignore[arg-type]
+        if not (word >> (hashed % bits)) & (word >> ((hashed >> shift) % bits)) & 1 or not nbuckets:
+            return []
+        (index,) = elf.unpack(self._word, buckets + 4 * (hashed % nbuckets), "a GNU hash bucket")
+        if index == 0:
+            return []
+        if index < symoffset:
+            raise elf.damaged("a GNU hash bucket points below the hashed symbols")
+        found = []
+        chain = buckets + 4 * nbuckets
+        for _ in range(MAX_CHAIN):
+            (value,) = elf.unpack(self._word, chain + 4 * (index - symoffset), "a GNU hash chain")
+            if value | 1 == hashed | 1 and self._named(index, name):
+                found.append(self.symbol(index))
+            if value & 1:
+                return found
+            index += 1
+        raise elf.damaged("a GNU hash chain has no end")
+
+    def _classic_candidates(self, name: bytes) -> list[Symbol]:
+        assert self._classic is not None
+        nbuckets, nchains, start, size = self._classic
+        if not nbuckets:
+            return []
+        word = self.elf.struct("Q" if size == 8 else "I")
+        at = start + size * (sysv_hash(name) % nbuckets)
+        (index,) = self.elf.unpack(word, at, "a hash bucket")
+        found: list[Symbol] = []
+        for _ in range(nchains + 1):
+            if index == 0:
+                return found
+            if index >= nchains:
+                raise self.elf.damaged("a hash chain leaves the symbol table")
+            if self._named(index, name):
+                found.append(self.symbol(index))
+            at = start + size * (nbuckets + index)
+            (index,) = self.elf.unpack(word, at, "a hash chain")
+        raise self.elf.damaged("a hash chain loops")
+
+    def _named(self, index: int, name: bytes) -> bool:
+        """Whether symbol `index` has that name, without copying a name that differs."""
+        elf = self.elf
+        at = self._symtab + index * self._entry
+        (offset,) = elf.unpack(self._word, at, f"symbol {index}")
+        start, size = self.dynamic.string_table
+        if offset + len(name) >= size:
+            return False
+        here = start + offset
+        return elf.data[here : here + len(name) + 1] == name + b"\0"

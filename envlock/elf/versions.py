@@ -1,0 +1,105 @@
+"""Symbol versions: DT_VERNEED, DT_VERDEF and DT_VERSYM (LSB Core, chapter 10.7)."""
+
+from __future__ import annotations
+
+from .dynamic import DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, Dynamic
+
+VER_FLG_BASE, VER_FLG_WEAK = 1, 2
+MAX_VERSIONS = 1 << 15
+
+
+class NeededVersion:
+    """One version needed from a library (Elf64_Vernaux)."""
+
+    __slots__ = ("flags", "index", "name", "name_hash")
+
+    def __init__(self, name: bytes, name_hash: int, flags: int, index: int) -> None:
+        self.name = name
+        self.name_hash = name_hash
+        self.flags = flags
+        self.index = index
+
+    @property
+    def weak(self) -> bool:
+        """A missing weak version is a warning, not an error."""
+        return bool(self.flags & VER_FLG_WEAK)
+
+
+class VersionNeed:
+    """All versions needed from one library (Elf64_Verneed)."""
+
+    __slots__ = ("library", "versions")
+
+    def __init__(self, library: bytes, versions: tuple[NeededVersion, ...]) -> None:
+        self.library = library
+        self.versions = versions
+
+
+class VersionDefinitions:
+    """The versions a library defines: index to name, and the set of names."""
+
+    __slots__ = ("by_index", "names", "present")
+
+    def __init__(self, by_index: dict[int, bytes], names: frozenset[bytes], present: bool) -> None:
+        self.by_index = by_index
+        self.names = names
+        self.present = present
+
+
+def read_needs(dynamic: Dynamic) -> tuple[VersionNeed, ...]:
+    """Walk the verneed chain; a chain that loops or leaves the file raises `ElfError`."""
+    elf = dynamic.elf
+    address = dynamic.get(DT_VERNEED)
+    if address is None:
+        return ()
+    header, aux = elf.struct("HHIII"), elf.struct("IHHII")
+    limit = min(dynamic.get(DT_VERNEEDNUM) or 0, MAX_VERSIONS)
+    found: list[VersionNeed] = []
+    total = 0
+    for _ in range(limit):
+        at = elf.offset_of(address, 16, "a version need")
+        _, count, file, first, following = elf.unpack(header, at, "a version need")
+        versions = []
+        place = address + first
+        for _ in range(count):
+            total += 1
+            if total > MAX_VERSIONS:
+                raise elf.damaged(f"more than {MAX_VERSIONS} needed versions")
+            name_hash, flags, index, name, step = elf.unpack(
+                aux, elf.offset_of(place, 16, "a needed version"), "a needed version"
+            )
+            text = dynamic.string(name, "a needed version's name")
+            versions.append(NeededVersion(text, name_hash, flags, index & 0x7FFF))
+            if not step:
+                break
+            place += step
+        found.append(VersionNeed(dynamic.string(file, "a version need's file"), tuple(versions)))
+        if not following:
+            break
+        address += following
+    return tuple(found)
+
+
+def read_definitions(dynamic: Dynamic) -> VersionDefinitions:
+    """Walk the verdef chain; the base definition (the soname) is not a version."""
+    elf = dynamic.elf
+    address = dynamic.get(DT_VERDEF)
+    if address is None:
+        return VersionDefinitions({}, frozenset(), False)
+    header, aux = elf.struct("HHHHIII"), elf.struct("II")
+    by_index: dict[int, bytes] = {}
+    names = set()
+    for _ in range(min(dynamic.get(DT_VERDEFNUM) or 0, MAX_VERSIONS)):
+        at = elf.offset_of(address, 20, "a version definition")
+        _, flags, index, count, _, first, following = elf.unpack(header, at, "a version definition")
+        if count:
+            place = elf.offset_of(address + first, 8, "a version definition's name")
+            name, _ = elf.unpack(aux, place, "a version definition's name")
+            text = dynamic.string(name, "a version definition's name")
+            by_index[index & 0x7FFF] = text
+            if not flags & VER_FLG_BASE:
+                names.add(text)
+        if not following:
+            break
+        address += following
+    return VersionDefinitions(by_index, frozenset(names), True)
