@@ -1,0 +1,1 @@
+"""What several test suites share: TensorFlow environments, built plugins, real load outcomes."""
