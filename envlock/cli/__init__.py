@@ -1,0 +1,104 @@
+"""The command line: an explicit table of commands, one error boundary, nothing else.
+
+Each command is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit status`. Only
+the module of the command that was asked for is imported, so a gate does not pay for reports.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import EnvlockError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from types import ModuleType
+
+#: command -> (module, one line of help), in the order of `envlock --help`
+COMMANDS = {
+    "stamp": ("stamp", "embed the manifest of the build environment into a plugin"),
+    "show": ("show", "show a plugin's manifest and what its binary reveals"),
+    "check": ("check", "say whether plugins fit an environment, without loading anything"),
+    "note": ("note", "write the manifest as source, to be linked into a plugin"),
+}
+
+EPILOG = (
+    "ENV is a virtual environment's or conda prefix's folder, or a Python executable in it; "
+    "default: the environment that envlock itself runs in. "
+    "Exit status: 0 all fine, 1 a plugin fails, 2 wrong usage, 3 an input could not be read."
+)
+
+
+def _module(command: str) -> ModuleType:
+    from importlib import import_module
+
+    return import_module(f"{__name__}.{COMMANDS[command][0]}")
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    import argparse
+
+    module = _module(command)
+    parser = argparse.ArgumentParser(
+        prog=f"envlock {command}", description=COMMANDS[command][1].capitalize(), epilog=EPILOG
+    )
+    module.configure(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = ["usage: envlock COMMAND ...", ""]
+    lines += [f"  {name:<{width}}{text}" for name, (_, text) in COMMANDS.items()]
+    lines += ["", "`envlock COMMAND --help` tells more. `envlock --version` prints the version."]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the contract's exit status and never raises for bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except EnvlockError as error:
+        complain(error)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader (head, less) went away; Python would complain again at exit.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        print("envlock: interrupted", file=sys.stderr)
+        return 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if first in ("-V", "--version"):
+        from .._version import __version__
+
+        print(f"envlock {__version__}")
+        return 0
+    if first not in COMMANDS:
+        print(f"envlock: no command `{first}`\n\n{_overview()}", file=sys.stderr)
+        return 2
+    try:
+        parsed = _parser(first).parse_args(arguments[1:])
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    status: int = parsed.run(parsed)
+    return status
+
+
+def complain(error: EnvlockError) -> None:
+    """The one place that turns an error into text for people, on stderr."""
+    print(f"envlock: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""Pieces that several commands share: options, output, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from ..errors import UsageError, WriteError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..models.record import Record
+
+
+def add_environment(parser: argparse.ArgumentParser) -> None:
+    """`--env ENV`."""
+    parser.add_argument("--env", metavar="ENV", help="the environment (default: envlock's own)")
+
+
+def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
+    """`--format text|json|...`."""
+    parser.add_argument("--format", choices=("text", "json", *more), default="text")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """`-o FILE`."""
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of stdout")
+
+
+def to_json(record: Record, *, sparse: bool = False) -> str:
+    """A document as JSON text, keys in the order of the record's fields."""
+    from ..models.record import encode
+
+    return json.dumps(encode(record, sparse=sparse), indent=2, ensure_ascii=False) + "\n"
+
+
+def emit(text: str, output: str | None = None) -> None:
+    """Write to stdout, or whole or not at all to a file."""
+    if output is None:
+        stream = sys.stdout
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+        stream.flush()
+        return
+    temporary = f"{output}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        os.replace(temporary, output)
+    except OSError as error:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise WriteError(f"cannot write `{output}`: {error.strerror}") from None
+
+
+def printable(text: str) -> str:
+    """Text from a file, safe for a terminal: control and unprintable characters escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
+        for c in text
+    )
+
+
+def existing(paths: list[str]) -> list[str]:
+    """The arguments, refused when one is an empty string."""
+    if any(not path for path in paths):
+        raise UsageError("a plugin's path is empty")
+    return paths

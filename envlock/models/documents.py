@@ -1,0 +1,45 @@
+"""The list of documents with a committed schema; `python -m envlock.models.documents` writes them.
+
+A new document is one line in `DOCUMENTS`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from .manifest import Manifest
+from .policy import PolicyFile
+from .record import Record
+from .report import ReportDocument
+from .shown import ShownDocument, StampDocument
+
+#: (file name in schemas/, record, title)
+DOCUMENTS: tuple[tuple[str, type[Record], str], ...] = (
+    ("manifest-v1.schema.json", Manifest, "envlock manifest, version 1"),
+    ("report-v1.schema.json", ReportDocument, "envlock check report, version 1"),
+    ("show-v1.schema.json", ShownDocument, "envlock show, version 1"),
+    ("stamp-v1.schema.json", StampDocument, "envlock stamp result, version 1"),
+    ("policy-v1.schema.json", PolicyFile, "envlock policy file, version 1"),
+)
+
+
+def schema_text(name: str, record: type[Record], title: str) -> str:
+    """The exact content of one schema file."""
+    from .schema import json_schema
+
+    schema = json_schema(record, f"urn:envlock:schema:{name.removesuffix('.schema.json')}", title)
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def main() -> None:
+    """Write all schemas into the folder given as argument (default: schemas)."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "schemas")
+    folder.mkdir(exist_ok=True)
+    for name, record, title in DOCUMENTS:
+        (folder / name).write_text(schema_text(name, record, title), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Policies: which verdict refuses, and what single rules count for."""
+
+from __future__ import annotations
+
+from .record import Record
+from .report import VERDICTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import ClassVar
+
+POLICY_FORMAT = "envlock.policy/1"
+NEVER = "never"
+
+
+class RuleSetting(Record):
+    """What one rule's findings count for: a verdict, or "ignore"."""
+
+    rule: str
+    verdict: str
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"verdict": (*VERDICTS, "ignore")}
+
+
+class PolicyFile(Record):
+    """A policy as it stands in a file, and the form all policies have inside envlock."""
+
+    format: str = POLICY_FORMAT
+    fail_on: str = "unsafe"  # the mildest verdict that refuses; "never" only reports
+    require_stamp: bool = False  # an unstamped plugin is refused
+    rules: tuple[RuleSetting, ...] = ()
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "format": (POLICY_FORMAT,),
+        "fail_on": (*VERDICTS[1:], NEVER),
+    }
+
+    def fails(self, verdict: str | None) -> bool:
+        """Whether a verdict refuses; an unreadable input (None) always does."""
+        if verdict is None:
+            return True
+        if self.fail_on == NEVER:
+            return False
+        return VERDICTS.index(verdict) >= VERDICTS.index(self.fail_on)
+
+
+DEFAULT = PolicyFile()
+STRICT = PolicyFile(fail_on="drifted")
+LENIENT = PolicyFile(fail_on=NEVER)
+NAMED = {"default": DEFAULT, "strict": STRICT, "lenient": LENIENT}

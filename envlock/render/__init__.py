@@ -1,0 +1,1 @@
+"""Reports and manifests as text for people at a terminal."""

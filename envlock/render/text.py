@@ -1,0 +1,78 @@
+"""A check report as text: the verdict first, then cause, both values, reason and remedy."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..models.report import Finding, Report
+
+LABEL = {
+    "compatible": "ok",
+    "drifted": "note",
+    "unsafe": "unsafe",
+    "incompatible": "error",
+}
+
+
+def printable(text: str) -> str:
+    """Text that may come from a hostile file, safe for a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode("ascii")
+        for c in text
+    )
+
+
+def headline(report: Report) -> str:
+    """`zero_out.so: compatible with TensorFlow 2.15.1 (tensorflow-cpu)`."""
+    environment = report.environment
+    target = f"TensorFlow {environment.tensorflow}" if environment.tensorflow else "no TensorFlow"
+    if environment.distribution and environment.distribution != "tensorflow":
+        target += f" ({environment.distribution})"
+    if report.verdict is None:
+        return f"{report.plugin.path}: not checked: {report.plugin.error}"
+    phrase = {
+        "compatible": f"compatible with {target}",
+        "drifted": f"drifted, but fine with {target}",
+        "unsafe": f"unsafe with {target}: it would load, and can then crash or compute garbage",
+        "incompatible": f"incompatible with {target}: it would not load",
+    }[report.verdict]
+    return f"{report.plugin.path}: {phrase}"
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    """One finding: what is wrong, why it matters, examples, what to do."""
+    lines = [f"  {LABEL[finding.verdict]}[{finding.rule}]: {finding.message}"]
+    if finding.why:
+        lines.append(f"    why: {finding.why}")
+    shown = finding.examples[:5]
+    if shown:
+        rest = finding.count - len(shown)
+        lines += [f"    - {example}" for example in shown]
+        if rest > 0:
+            lines.append(f"    - and {rest} more")
+    if finding.remedy:
+        lines.append(f"    fix: {finding.remedy}")
+    return lines
+
+
+def report_text(report: Report, *, verbose: bool = True) -> str:
+    """A whole report; ends with a newline. Harmless findings come last."""
+    from ..models.report import VERDICTS
+
+    lines = [headline(report)]
+    for finding in sorted(report.findings, key=lambda f: -VERDICTS.index(f.verdict)):
+        lines += finding_lines(finding)
+    if verbose:
+        lines += [f"  unchecked: {u.what}: {u.why}" for u in report.unchecked]
+    return "".join(printable(line) + "\n" for line in lines)
+
+
+def summary(report: Report) -> str:
+    """The findings that decide, as the text of an exception: cause, both values, remedy."""
+    decisive = [f for f in report.findings if f.verdict == report.verdict]
+    lines = [headline(report)]
+    for finding in decisive:
+        lines += finding_lines(finding)
+    return "\n".join(printable(line) for line in lines)

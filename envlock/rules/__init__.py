@@ -1,0 +1,13 @@
+"""The comparison rules, in the order in which their findings are reported.
+
+A new rule is one function and one entry in its module's `RULES`.
+"""
+
+from __future__ import annotations
+
+from . import runtime, stamp, tensorflow
+from .base import Comparison, Rule
+
+__all__ = ["RULES", "Comparison", "Rule"]
+
+RULES: tuple[Rule, ...] = (*stamp.RULES, *tensorflow.RULES, *runtime.RULES)

@@ -1,0 +1,135 @@
+"""What a rule is and what it sees. Rules are pure: values in, findings out, no I/O of their own."""
+
+from __future__ import annotations
+
+from ..models.report import Finding, Unchecked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Protocol, Union
+
+    from ..models.manifest import (
+        BuildSetting,
+        HeaderVersions,
+        LibraryIdentity,
+        LibstdcxxFacts,
+        Manifest,
+        NumpyFacts,
+        PluginIdentity,
+        PythonFacts,
+    )
+
+    Answer = Union[Finding, Unchecked]
+
+    class LiveTensorFlow(Protocol):
+        """The installed TensorFlow; each property is read from its files at first use."""
+
+        @property
+        def version(self) -> str: ...
+        @property
+        def distribution(self) -> str | None: ...
+        @property
+        def manager(self) -> str | None: ...
+        @property
+        def git_version(self) -> str | None: ...
+        @property
+        def compiler(self) -> str | None: ...
+        @property
+        def cxx11_abi(self) -> bool | None: ...
+        @property
+        def cxx_standard(self) -> int | None: ...
+        @property
+        def build_info(self) -> tuple[BuildSetting, ...]: ...
+        @property
+        def headers(self) -> HeaderVersions: ...
+        @property
+        def libraries(self) -> tuple[LibraryIdentity, ...]: ...
+
+    class Live(Protocol):
+        """The live environment, as far as rules look at it."""
+
+        @property
+        def tensorflow(self) -> LiveTensorFlow: ...
+        @property
+        def numpy(self) -> NumpyFacts | None: ...
+        @property
+        def python(self) -> PythonFacts: ...
+        @property
+        def libc_version(self) -> str | None: ...
+        @property
+        def libstdcxx(self) -> LibstdcxxFacts | None: ...
+        def library_version(self, soname: str) -> tuple[str | None, str | None] | None:
+            """(version, build-id) of a closure library as found now; None when not found."""
+
+
+class Comparison:
+    """Everything a rule may look at: the plugin, its manifest, the live environment."""
+
+    __slots__ = ("abi_known", "linker_findings", "live", "manifest", "plugin", "uses_numpy_api")
+
+    def __init__(
+        self,
+        plugin: PluginIdentity,
+        manifest: Manifest | None,
+        live: Live,
+        *,
+        linker_findings: tuple[Finding, ...] = (),
+        abi_known: bool = False,
+        uses_numpy_api: bool = False,
+    ) -> None:
+        self.plugin = plugin
+        self.manifest = manifest
+        self.live = live
+        self.linker_findings = linker_findings
+        self.abi_known = abi_known
+        self.uses_numpy_api = uses_numpy_api
+
+    @property
+    def refused(self) -> bool:
+        """Whether the dynamic linker's findings already make the load fail."""
+        return any(f.verdict == "incompatible" for f in self.linker_findings)
+
+
+class Rule:
+    """One rule: a stable id, what it is about, why it matters, and the function that decides."""
+
+    __slots__ = ("applies", "id", "severity", "title", "why")
+
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        why: str,
+        severity: str,
+        applies: Callable[[Comparison], Iterable[Answer]],
+    ) -> None:
+        self.id = id
+        self.title = title
+        self.why = why
+        self.severity = severity  # the worst verdict it can give
+        self.applies = applies
+
+
+def install_command(live: LiveTensorFlow, spec: str, *, distribution: str | None = None) -> str:
+    """The command that brings `spec` ("==2.15.1", "==2.15.*") of TensorFlow into the environment."""
+    name = distribution or live.distribution or "tensorflow"
+    if live.manager == "conda":
+        return f"conda install '{name}{spec.replace('==', '=', 1)}'"
+    return f"pip install '{name}{spec}'"
+
+
+def minor(version: str) -> str:
+    """ "2.15.1" -> "2.15"; nightlies and odd versions keep their first two parts."""
+    return ".".join(version.split(".")[:2])
+
+
+def order(version: str | None) -> tuple[int, ...]:
+    """The numeric parts of a version such as "2.36" or "3.4.30", for comparing."""
+    parts = []
+    for part in (version or "").split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        parts.append(int(digits[:9]))
+    return tuple(parts)

@@ -1,0 +1,186 @@
+"""Rules about what surrounds TensorFlow: libraries, C and C++ run time, Python, numpy."""
+
+from __future__ import annotations
+
+from ..models.report import Finding, Unchecked
+from .base import Comparison, Rule, minor, order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .base import Answer
+
+
+def _libc(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None:
+        return
+    built, live = c.manifest.platform.libc_version, c.live.libc_version
+    if built is None or live is None:
+        yield Unchecked(what="C library", why="its version is not known on both sides")
+    elif order(live) < order(built) and not c.refused:
+        yield Finding(
+            rule="glibc-older",
+            verdict="drifted",
+            subject="glibc",
+            built=built,
+            live=live,
+            message=f"built on glibc {built}, this machine has the older {live}",
+            why="every symbol version that the plugin needs is there, so this alone breaks nothing",
+        )
+
+
+def _libstdcxx(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.platform.libstdcxx is None:
+        return
+    built, live = c.manifest.platform.libstdcxx, c.live.libstdcxx
+    if live is None or live.glibcxx is None or built.glibcxx is None:
+        yield Unchecked(what="libstdc++", why="its version is not known on both sides")
+    elif order(live.glibcxx) < order(built.glibcxx) and not c.refused:
+        yield Finding(
+            rule="libstdcxx-older",
+            verdict="drifted",
+            subject="libstdc++",
+            built=f"GLIBCXX_{built.glibcxx}",
+            live=f"GLIBCXX_{live.glibcxx}",
+            message=(
+                f"the libstdc++ found here goes up to GLIBCXX_{live.glibcxx}, "
+                f"the build's went up to GLIBCXX_{built.glibcxx}"
+            ),
+            why="every symbol version that the plugin needs is there, so this alone breaks nothing",
+        )
+
+
+def _libraries(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.refused:
+        return
+    for library in c.manifest.libraries:
+        if library.soname.startswith(("libtensorflow", "_pywrap_tensorflow", "ld-linux")):
+            continue
+        now = c.live.library_version(library.soname)
+        if now is None:
+            continue
+        version, build_id = now
+        if library.version and version and library.version != version:
+            before, after = library.version, version
+        elif (
+            library.build_id
+            and build_id
+            and library.build_id != build_id
+            and not (library.version and version)
+        ):
+            before, after = f"build-id {library.build_id[:12]}", f"build-id {build_id[:12]}"
+        else:
+            continue
+        yield Finding(
+            rule="library-version",
+            verdict="drifted",
+            subject=library.soname,
+            built=before,
+            live=after,
+            message=f"`{library.soname}` is {after} here, {before} at build time",
+            why="the same soname promises the same binary interface, so this alone breaks nothing",
+        )
+
+
+def _python(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None:
+        return
+    built, live = c.manifest.python, c.live.python
+    before, now = built.soabi or built.version, live.soabi or live.version
+    if minor(built.version) != minor(live.version) or before != now:
+        yield Finding(
+            rule="python-version",
+            verdict="drifted",
+            subject="Python",
+            built=f"{built.version} ({built.soabi})" if built.soabi else built.version,
+            live=f"{live.version} ({live.soabi})" if live.soabi else live.version,
+            message=f"built beside Python {built.version}, this environment has {live.version}",
+            why="TensorFlow ops do not use Python's binary interface, so this alone breaks nothing",
+        )
+
+
+def _numpy(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None:
+        return
+    built, live = c.manifest.numpy, c.live.numpy
+    if built is None:
+        return
+    if live is None:
+        if c.uses_numpy_api:
+            yield Finding(
+                rule="numpy-abi",
+                verdict="unsafe",
+                subject="numpy",
+                built=built.version,
+                live=None,
+                message=f"uses numpy's C API of {built.version}, and numpy is not installed here",
+                why="the plugin fetches numpy's function table when it starts to use it",
+                remedy=f"pip install 'numpy=={built.version}'",
+            )
+        return
+    if built.version == live.version:
+        return
+    abi_changed = built.abi != live.abi and None not in (built.abi, live.abi)
+    too_old = built.c_api is not None and live.c_api is not None and live.c_api < built.c_api
+    # numpy 2's headers build modules that run on 1.x too; the other direction does not work.
+    dangerous = c.uses_numpy_api and (too_old or (abi_changed and order(live.version) >= (2,)))
+    yield Finding(
+        rule="numpy-abi",
+        verdict="unsafe" if dangerous else "drifted",
+        subject="numpy",
+        built=built.version,
+        live=live.version,
+        message=f"built beside numpy {built.version}, this environment has {live.version}",
+        why=(
+            "the plugin uses numpy's C API, and the two have different binary interfaces"
+            if dangerous
+            else "the plugin uses numpy's C API, which is compatible between the two"
+            if c.uses_numpy_api
+            else "the plugin does not use numpy's C API, so this alone breaks nothing"
+        ),
+        remedy=f"pip install 'numpy=={built.version}'" if dangerous else None,
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "glibc-older",
+        "An older C library",
+        "The machine's glibc is older than the build's. Whether a needed symbol version is missing "
+        "is decided exactly by the linker rules.",
+        "drifted",
+        _libc,
+    ),
+    Rule(
+        "libstdcxx-older",
+        "An older libstdc++",
+        "The libstdc++ that will be found (often conda's) is older than the build's. Whether a "
+        "needed symbol version is missing is decided exactly by the linker rules.",
+        "drifted",
+        _libstdcxx,
+    ),
+    Rule(
+        "library-version",
+        "Another version of a linked library",
+        "A library of the plugin's closure changed under the same soname.",
+        "drifted",
+        _libraries,
+    ),
+    Rule(
+        "python-version",
+        "Another Python",
+        "TensorFlow ops do not use Python's binary interface; the change shows that the "
+        "environment was rebuilt.",
+        "drifted",
+        _python,
+    ),
+    Rule(
+        "numpy-abi",
+        "Another numpy",
+        "A plugin that uses numpy's C API depends on its ABI number (numpy 1 and 2 differ) and on "
+        "a C-API level at least as high as the one it was built with.",
+        "unsafe",
+        _numpy,
+    ),
+)

@@ -1,0 +1,75 @@
+"""Rules about the stamp: does the manifest describe this file."""
+
+from __future__ import annotations
+
+from ..models.report import Finding, Unchecked
+from .base import Comparison, Rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .base import Answer
+
+
+def _identity(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None:
+        return
+    stamped, found = c.manifest.plugin, c.plugin
+    for label, before, now in (
+        ("machine", stamped.machine, found.machine),
+        ("build-id", stamped.build_id, found.build_id),
+        ("code digest", _digest(stamped.code), _digest(found.code)),
+    ):
+        if before is not None and now is not None and before != now:
+            yield Finding(
+                rule="stamp-mismatch",
+                verdict="unsafe",
+                subject=c.plugin.name,
+                built=before,
+                live=now,
+                message=f"the manifest describes another file: its {label} is {before}, this one's {now}",
+                why="what it says about the build is not known to be true of this plugin",
+                remedy=f"envlock stamp {c.plugin.name}",
+            )
+            return
+    if stamped.build_id is None and (stamped.code is None or found.code is None):
+        yield Unchecked(
+            what="that the manifest describes this file",
+            why="it has no build-id, and its code digest was not compared",
+        )
+
+
+def _digest(code: object) -> str | None:
+    return getattr(code, "value", None)
+
+
+def _forced(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is not None and c.manifest.forced:
+        yield Finding(
+            rule="stamp-forced",
+            verdict="drifted",
+            subject=c.plugin.name,
+            message="it was stamped with `--force` in an environment that could not load it",
+            why="the recorded build environment may not be the one that it was compiled in",
+            remedy=f"envlock stamp {c.plugin.name}",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "stamp-mismatch",
+        "The manifest belongs to another file",
+        "A manifest that was copied from another plugin, or a plugin that was relinked after it "
+        "was stamped, says nothing about the code at hand.",
+        "unsafe",
+        _identity,
+    ),
+    Rule(
+        "stamp-forced",
+        "Stamped by force",
+        "`envlock stamp --force` recorded an environment that could not load the plugin.",
+        "drifted",
+        _forced,
+    ),
+)

@@ -1,0 +1,261 @@
+"""Rules about TensorFlow itself: release, distribution, build, bundled headers."""
+
+from __future__ import annotations
+
+from ..models.report import Finding, Unchecked
+from .base import Comparison, Rule, install_command, minor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .base import Answer
+
+
+def _version(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.tensorflow is None:
+        yield Unchecked(
+            what="TensorFlow release", why="the plugin carries no manifest that names it"
+        )
+        return
+    built, live = c.manifest.tensorflow, c.live.tensorflow
+    if built.version == live.version or c.refused:
+        return
+    c_api = c.plugin.compilation.uses_c_api_only
+    same_minor = minor(built.version) == minor(live.version)
+    message = f"built for TensorFlow {built.version}, this environment has {live.version}"
+    if same_minor or c_api or c.abi_known:
+        why = (
+            "patch releases of one minor release have the same binary interface"
+            if same_minor
+            else "the plugin uses only TensorFlow's C API, which is kept stable"
+            if c_api
+            else "nothing that the plugin depends on differs between the two releases"
+        )
+        yield Finding(
+            rule="tensorflow-version",
+            verdict="drifted",
+            subject="TensorFlow",
+            built=built.version,
+            live=live.version,
+            message=message,
+            why=why,
+        )
+        return
+    yield Finding(
+        rule="tensorflow-version",
+        verdict="unsafe",
+        subject="TensorFlow",
+        built=built.version,
+        live=live.version,
+        message=message,
+        why=(
+            "the dynamic linker would accept it, but class layouts and inlined accessors change "
+            "between minor releases: it can crash or compute garbage"
+        ),
+        remedy=install_command(live, f"=={minor(built.version)}.*"),
+    )
+
+
+def _distribution(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.tensorflow is None:
+        return
+    built, live = c.manifest.tensorflow, c.live.tensorflow
+    if built.distribution is None or live.distribution is None:
+        yield Unchecked(
+            what="TensorFlow distribution",
+            why="no installed package owns the TensorFlow "
+            + ("that the plugin was built with" if built.distribution is None else "found here"),
+        )
+    elif (built.distribution, built.manager) != (live.distribution, live.manager):
+        yield Finding(
+            rule="tensorflow-distribution",
+            verdict="drifted",
+            subject="TensorFlow distribution",
+            built=f"{built.distribution} ({built.manager})",
+            live=f"{live.distribution} ({live.manager})",
+            message=(
+                f"built with `{built.distribution}` from {built.manager}, "
+                f"this environment has `{live.distribution}` from {live.manager}"
+            ),
+            why="distributions of one release can be built with other flags, CUDA and headers",
+        )
+
+
+def _build(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.tensorflow is None:
+        return
+    built, live = c.manifest.tensorflow, c.live.tensorflow
+    if built.version != live.version or built.distribution != live.distribution:
+        return
+    theirs = {library.name: library for library in live.libraries}
+    for library in built.libraries:
+        now = theirs.get(library.name)
+        if now is None or (library.build_id is None) != (now.build_id is None):
+            continue
+        before = library.build_id or f"{library.size} bytes"
+        after = now.build_id or f"{now.size} bytes"
+        if before != after:
+            yield Finding(
+                rule="tensorflow-build",
+                verdict="drifted",
+                subject=library.name,
+                built=before,
+                live=after,
+                message=(
+                    f"`{library.name}` of the same TensorFlow {live.version} is another build: "
+                    f"{before} then, {after} now"
+                ),
+                why="it was rebuilt, repackaged or replaced since the plugin was built",
+                remedy=f"pip install --force-reinstall --no-deps '{live.distribution}=={live.version}'"
+                if live.manager == "pip"
+                else None,
+            )
+            return
+
+
+def _headers(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.tensorflow is None or c.refused:
+        return
+    built, live = c.manifest.tensorflow, c.live.tensorflow
+    used = c.plugin.compilation
+    for name, label in (("absl", "Abseil"), ("protobuf", "protobuf"), ("eigen", "Eigen")):
+        before, now = getattr(built.headers, name), getattr(live.headers, name)
+        if before is None or now is None:
+            if built.version != live.version or before != now:
+                yield Unchecked(
+                    what=f"{label} headers", why="their version is not known on both sides"
+                )
+        elif before != now:
+            # Between releases the atlas or the version rule decides; here one release was rebuilt.
+            rebuilt = built.version == live.version and not used.uses_c_api_only
+            yield Finding(
+                rule="tensorflow-headers",
+                verdict="unsafe" if rebuilt and name != "eigen" else "drifted",
+                subject=f"{label} headers",
+                built=before,
+                live=now,
+                message=f"TensorFlow's bundled {label} is {now} here, {before} at build time",
+                why=f"{label} types are passed between the plugin and TensorFlow, inlined on both sides",
+                remedy=install_command(live, f"=={built.version}", distribution=built.distribution)
+                if rebuilt
+                else None,
+            )
+
+
+def _cxx11_abi(c: Comparison) -> Iterator[Answer]:
+    if c.refused:
+        return
+    plugin, live = c.plugin.compilation.cxx11_abi, c.live.tensorflow.cxx11_abi
+    if plugin is None:
+        return
+    if live is None:
+        yield Unchecked(
+            what="CXX11 ABI", why="TensorFlow's library does not tell which std::string it uses"
+        )
+    elif plugin != live:
+        yield Finding(
+            rule="cxx11-abi-inline",
+            verdict="unsafe",
+            subject="_GLIBCXX_USE_CXX11_ABI",
+            built=str(int(plugin)),
+            live=str(int(live)),
+            message=(
+                f"compiled with `_GLIBCXX_USE_CXX11_ABI={int(plugin)}`, "
+                f"TensorFlow {c.live.tensorflow.version} with {int(live)}"
+            ),
+            why="std::string and std::list have another layout, no symbol shows it",
+            remedy=f"rebuild with `-D_GLIBCXX_USE_CXX11_ABI={int(live)}`",
+        )
+
+
+def _cxx_standard(c: Comparison) -> Iterator[Answer]:
+    plugin, live = c.plugin.compilation.cxx_standard, c.live.tensorflow.cxx_standard
+    if plugin is not None and live is not None and plugin < live:
+        yield Finding(
+            rule="cxx-standard",
+            verdict="drifted",
+            subject="C++ standard",
+            built=f"C++{plugin}",
+            live=f"C++{live}",
+            message=f"compiled as C++{plugin}, TensorFlow {c.live.tensorflow.version} as C++{live}",
+            why="Abseil's types are aliases of std's from C++17 on, so names and layouts can differ",
+            remedy=f"rebuild with `-std=c++{live}`",
+        )
+
+
+def _build_info(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.tensorflow is None:
+        return
+    before = {s.name: s.value for s in c.manifest.tensorflow.build_info}
+    now = {s.name: s.value for s in c.live.tensorflow.build_info}
+    for name in ("is_cuda_build", "is_rocm_build", "cuda_version", "cudnn_version"):
+        if name in before and name in now and before[name] != now[name]:
+            yield Finding(
+                rule="tensorflow-accelerator",
+                verdict="drifted",
+                subject=name,
+                built=before[name],
+                live=now[name],
+                message=f"TensorFlow's `{name}` is `{now[name]}` here, `{before[name]}` at build time",
+                why="kernels for the accelerator may be missing or bound to another run time",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "tensorflow-version",
+        "Another TensorFlow release",
+        "Class layouts, virtual tables and inlined accessors change between minor releases. "
+        "Patch releases of one minor never differed, and plugins that use only the C API are "
+        "not affected.",
+        "unsafe",
+        _version,
+    ),
+    Rule(
+        "tensorflow-distribution",
+        "Another TensorFlow distribution",
+        "`tensorflow`, `tensorflow-cpu`, conda's and vendors' builds of one release can be built "
+        "with other flags, accelerators and bundled headers.",
+        "drifted",
+        _distribution,
+    ),
+    Rule(
+        "tensorflow-build",
+        "The same TensorFlow release, built anew",
+        "The framework library has another build-id than the one the plugin was built against: "
+        "it was rebuilt, repackaged or replaced by hand.",
+        "drifted",
+        _build,
+    ),
+    Rule(
+        "tensorflow-headers",
+        "Other bundled headers",
+        "Abseil and protobuf types cross the border between plugin and TensorFlow and are inlined "
+        "on both sides, so another version under the same TensorFlow release can corrupt memory.",
+        "unsafe",
+        _headers,
+    ),
+    Rule(
+        "cxx11-abi-inline",
+        "Another std::string, invisible to the linker",
+        "A plugin compiled with the other `_GLIBCXX_USE_CXX11_ABI` that links nevertheless passes "
+        "strings and lists of another layout through inlined code.",
+        "unsafe",
+        _cxx11_abi,
+    ),
+    Rule(
+        "cxx-standard",
+        "An older C++ standard than TensorFlow's",
+        "Abseil's string_view, optional and variant are aliases of std's types from C++17 on.",
+        "drifted",
+        _cxx_standard,
+    ),
+    Rule(
+        "tensorflow-accelerator",
+        "Another accelerator build",
+        "CUDA or ROCm support differs from the build environment's.",
+        "drifted",
+        _build_info,
+    ),
+)
