@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from ..errors import UsageError, WriteError
+from ..errors import WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,20 +56,3 @@ def emit(text: str, output: str | None = None) -> None:
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise WriteError(f"cannot write `{output}`: {error.strerror}") from None
-
-
-def printable(text: str) -> str:
-    """Text from a file, safe for a terminal: control and unprintable characters escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for c in text
-    )
-
-
-def existing(paths: list[str]) -> list[str]:
-    """The arguments, refused when one is an empty string."""
-    if any(not path for path in paths):
-        raise UsageError("a plugin's path is empty")
-    return paths

@@ -1,0 +1,136 @@
+"""The lean decoder and pydantic read the same definition: they must agree on every input."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError as PydanticError
+
+from envlock.models.documents import DOCUMENTS
+from envlock.models.record import FieldType, Record, ValidationError, decode, encode, field_types
+from envlock.models.schema import model_for
+
+RECORDS = [record for _, record, _ in DOCUMENTS]
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec=None), max_size=8),
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def valid(kind: FieldType, allowed: tuple[str, ...] | None = None) -> st.SearchStrategy[Any]:
+    """Values that a field of this type accepts."""
+    if kind.kind == "optional":
+        assert kind.inner is not None
+        return st.none() | valid(kind.inner, allowed)
+    if kind.kind == "str":
+        return st.sampled_from(allowed) if allowed else st.text(max_size=6)
+    if kind.kind == "int":
+        return st.integers(-(2**63), 2**63 - 1)
+    if kind.kind == "bool":
+        return st.booleans()
+    if kind.kind == "array":
+        assert kind.inner is not None
+        return st.lists(valid(kind.inner), max_size=2)
+    if kind.kind == "table":
+        assert kind.inner is not None
+        return st.dictionaries(st.text(max_size=4), valid(kind.inner), max_size=2)
+    if kind.kind == "record":
+        assert kind.record is not None
+        return document(kind.record)
+    return anything
+
+
+def document(record: type[Record]) -> st.SearchStrategy[dict[str, Any]]:
+    """Documents that are valid; optional keys come and go."""
+    required, optional = {}, {}
+    for name, kind in field_types(record).items():
+        target = optional if hasattr(record, name) else required
+        target[name] = valid(kind, record.choices.get(name))
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place inside a document."""
+    found = [path] if path else []
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            found += places(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            found += places(inner, (*path, index))
+    return found
+
+
+def damage(data: st.DataObject, value: dict[str, Any]) -> None:
+    """Replace, delete or add something at a random place."""
+    spots = places(value)
+    if not spots:
+        return
+    *parents, last = data.draw(st.sampled_from(spots))
+    holder: Any = value
+    for step in parents:
+        holder = holder[step]
+    action = data.draw(st.sampled_from(["replace", "delete", "add"]))
+    if action == "replace":
+        holder[last] = data.draw(anything)
+    elif action == "delete":
+        del holder[last]
+    elif isinstance(holder, dict):
+        holder["an unknown key"] = data.draw(anything)
+
+
+def both(record: type[Record], value: Any) -> tuple[bool, bool]:
+    try:
+        decode(record, value)
+        lean = True
+    except ValidationError:
+        lean = False
+    try:
+        model_for(record).model_validate(value)
+        full = True
+    except PydanticError:
+        full = False
+    return lean, full
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_valid_documents_are_accepted_and_round_trip(record: type[Record], data: st.DataObject) -> None:
+    value = data.draw(document(record))
+    assert both(record, value) == (True, True)
+    decoded = decode(record, value)
+    again = decode(record, json.loads(json.dumps(encode(decoded))))
+    assert again == decoded
+    assert decode(record, encode(decoded, sparse=True)) == decoded
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_documents_get_the_same_verdict(record: type[Record], data: st.DataObject) -> None:
+    value = data.draw(document(record))
+    damage(data, value)
+    lean, full = both(record, value)
+    assert lean == full, value
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
+@settings(max_examples=60, deadline=None)
+@given(value=anything)
+def test_arbitrary_json_gets_the_same_verdict(record: type[Record], value: Any) -> None:
+    lean, full = both(record, value)
+    assert lean == full
