@@ -1,0 +1,536 @@
+"""Writing files so that there is always either the old one or the new one, whole.
+
+`write_stamp` makes the stamped form of a library in a nameless file of the target's folder, reads
+it back, and only then gives it the target's name. A crash at any moment leaves no half-written
+file, and where the file system has O_TMPFILE no left-over either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import stat
+import threading
+
+from .elf.append import Plan, plan_append
+from .elf.file import ElfFile
+from .elf.notes import APPENDED, find_stamp
+from .errors import FileAccessError, WriteError
+
+#: Bytes held in memory while copying or comparing.
+BLOCK = 1 << 20
+#: ioctl FICLONE: share the blocks of the source (btrfs, xfs); linux/fs.h.
+FICLONE = 0x40049409
+#: Signatures of the content, which is about to change.
+_CONTENT_SIGNATURES = ("security.ima", "security.evm")
+
+
+class StampResult:
+    """What was written.
+
+    `path`: the file that now holds the stamp (behind a symbolic link: the file it leads to).
+    `bytes_added`: growth against the source, in bytes. `changed`: False when the file held exactly
+    this stamp already and was left alone. `hard_links`: other names of the replaced file, which
+    keep the old content. `notes`: sentences for the user about what could not be kept.
+    """
+
+    __slots__ = ("bytes_added", "changed", "hard_links", "notes", "path")
+
+    def __init__(
+        self,
+        path: str,
+        bytes_added: int,
+        *,
+        changed: bool = True,
+        hard_links: int = 0,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.path = path
+        self.bytes_added = bytes_added
+        self.changed = changed
+        self.hard_links = hard_links
+        self.notes = notes
+
+
+def write_stamp(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | None,
+    payload: bytes,
+    *,
+    unchanged_since: os.stat_result | None = None,
+) -> StampResult:
+    """Write `source` with `payload` as its appended manifest, in place or to `destination`.
+
+    In place, the new file takes over mode, owner and extended attributes, and a symbolic link
+    stays one: the file that it leads to is replaced. Of a hard-linked file only this name is
+    replaced, the others keep the old content; that is what package caches (uv, conda) need, and
+    the result says so. `unchanged_since` is the status of the file that the manifest describes
+    (`ElfFile.status`): a source that is another one by now is refused.
+
+    Raises `FileAccessError` or `ElfError` for the source, `WriteError` for everything about the
+    target, which then is as it was.
+    """
+    source = os.fspath(source)
+    target = os.path.realpath(source if destination is None else os.fspath(destination))
+    in_place = target == os.path.realpath(source)
+    if in_place and destination is not None and os.path.islink(destination):
+        raise WriteError(
+            f"cannot write `{os.fspath(destination)}`: it leads to the plugin itself",
+            hint="leave out `-o` to stamp the plugin in place",
+        )
+    with ElfFile.open(source) as elf:
+        before = elf.status
+        if unchanged_since is not None and not _same(before, unchanged_since):
+            raise _changed(source)
+        old = before if in_place else _existing(target)
+        if old is not None:
+            _require_writable(target, old)
+        plan = plan_append(elf, payload)
+        if in_place and _is_already(elf, plan):
+            return StampResult(target, 0, changed=False, hard_links=before.st_nlink - 1)
+        fd = _open_source(source, before)
+        try:
+            notes = _replace(fd, target, plan, payload, old, before)
+        finally:
+            os.close(fd)
+    links = old.st_nlink - 1 if old is not None else 0
+    if links:
+        notes.append(
+            f"`{target}` was one of {links + 1} hard links to the same file; only this name was "
+            "replaced, the others keep the old content"
+        )
+    return StampResult(target, plan.size - before.st_size, hard_links=links, notes=tuple(notes))
+
+
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a whole file atomically; a device or FIFO (`/dev/stdout`) is written to as it is.
+
+    Raises `WriteError`; the old file is then as it was.
+    """
+    name = os.fspath(path)
+    target = os.path.realpath(name)
+    try:
+        old: os.stat_result | None = os.stat(target)
+    except OSError:
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode) and not stat.S_ISDIR(old.st_mode):
+        try:
+            with open(name, "wb", buffering=0) as out:
+                _write_all(out.fileno(), content)
+        except OSError as error:
+            raise _failed(name, error) from None
+        return
+    old = _existing(target)
+    with _Scratch(target) as scratch:
+        try:
+            _write_all(scratch.fd, content)
+            if old is not None:
+                _take_over(scratch.fd, old, None)
+            else:
+                # What open() would have given: the umask is applied by making the file anew.
+                os.fchmod(scratch.fd, 0o666 & ~_umask())
+            os.fsync(scratch.fd)
+            scratch.rename()
+        except OSError as error:
+            raise _failed(target, error) from None
+
+
+def _open_source(source: str, before: os.stat_result) -> int:
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise FileAccessError(f"cannot open `{source}`: {error.strerror}") from None
+    if not _same(os.fstat(fd), before):
+        os.close(fd)
+        raise _changed(source)
+    return fd
+
+
+def _replace(
+    fd: int,
+    target: str,
+    plan: Plan,
+    payload: bytes,
+    old: os.stat_result | None,
+    before: os.stat_result,
+) -> list[str]:
+    notes: list[str] = []
+    with _Scratch(target) as scratch:
+        try:
+            _build(fd, scratch.fd, plan, target)
+            # The disk writes while the copy, still in memory, is compared with its source.
+            with _Sync(scratch.fd):
+                _verify(fd, scratch.fd, plan, payload, target)
+            if old is not None:
+                in_place = os.path.samestat(old, before)
+                notes = _take_over(scratch.fd, old, fd if in_place else None)
+            else:
+                os.fchmod(scratch.fd, stat.S_IMODE(before.st_mode) & 0o777)
+            os.fsync(scratch.fd)
+            # ctime is left out: taking a hard link elsewhere changes it, and no byte.
+            if not _same(os.fstat(fd), before):
+                raise _changed(target)
+            now = _existing(target)
+            if (now is None) != (old is None) or (now and old and not _same(now, old)):
+                raise _changed(target)
+            scratch.rename()
+        except OSError as error:
+            raise _failed(target, error) from None
+    return notes
+
+
+class _Scratch:
+    """A new file in the target's folder, without a name where the file system can do that."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.folder = os.path.dirname(target) or "."
+        self.fd = -1
+        self.name: str | None = None
+
+    def __enter__(self) -> _Scratch:
+        try:
+            try:
+                self.fd = os.open(self.folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                os.stat(self._handle)
+            except OSError as error:
+                # EISDIR: a kernel without O_TMPFILE; ENOENT: the folder, or no /proc here.
+                unsupported = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+                if error.errno not in unsupported:
+                    raise
+                self._close()
+                self.name = self._new_name()
+                flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR | os.O_CLOEXEC
+                self.fd = os.open(self.name, flags, 0o600)
+        except OSError as error:
+            self.name = None
+            raise _failed(self.target, error) from None
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    @property
+    def _handle(self) -> str:
+        return f"/proc/self/fd/{self.fd}"
+
+    def _new_name(self) -> str:
+        return os.path.join(self.folder, f".envlock-{os.urandom(8).hex()}.tmp")
+
+    def rename(self) -> None:
+        """Give the file the target's name, and make that last."""
+        if self.name is None:
+            self.name = self._new_name()
+            # Python follows the link in /proc only when it has a folder descriptor to pass on.
+            os.link(self._handle, self.name, src_dir_fd=self.fd, follow_symlinks=True)
+        os.rename(self.name, self.target)
+        self.name = None
+        _sync_folder(self.folder)
+
+    def _close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def _remove(self) -> None:
+        self._close()
+        if self.name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.name)
+            self.name = None
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+
+class _Sync:
+    """fsync in the background; its error is raised where the block ends."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.error: OSError | None = None
+        self.thread = threading.Thread(target=self._run, name="envlock-fsync")
+
+    def _run(self) -> None:
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            self.error = error
+
+    def __enter__(self) -> _Sync:
+        # Without a thread to be had, the fsync before the rename does all of it.
+        with contextlib.suppress(RuntimeError):
+            self.thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self.thread.ident is not None:
+            self.thread.join()
+        if kind is None and self.error is not None:
+            raise self.error
+
+
+def _build(source: int, out: int, plan: Plan, target: str) -> None:
+    _copy(source, 0, out, plan.keep, target)
+    for piece in plan.pieces:
+        if isinstance(piece, bytes):
+            _write_all(out, piece)
+        else:
+            _copy(source, piece[0], out, piece[1], target)
+    for offset, content in plan.patches:
+        os.pwrite(out, content, offset)
+
+
+def _copy(source: int, offset: int, out: int, size: int, target: str) -> None:
+    """Append `size` bytes of `source` to `out`, in the kernel where it can."""
+    if offset == 0 and size and _clone(source, out, size):
+        return
+    end = offset + size
+    for way in (_copy_range, _send, _read_and_write):
+        while offset < end:
+            try:
+                done = way(source, offset, out, min(end - offset, 64 * BLOCK))
+            except OSError as error:
+                if way is _read_and_write or error.errno not in _UNSUPPORTED:
+                    raise
+                break
+            if done == 0:
+                if way is _read_and_write:
+                    raise _changed(target)
+                break
+            offset += done
+
+
+_UNSUPPORTED = (
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EBADF,
+    errno.EPERM,
+    errno.ETXTBSY,
+)
+
+
+def _clone(source: int, out: int, size: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.ioctl(out, FICLONE, source)
+    except OSError:
+        return False
+    os.ftruncate(out, size)
+    os.lseek(out, 0, os.SEEK_END)
+    return True
+
+
+def _copy_range(source: int, offset: int, out: int, size: int) -> int:
+    return os.copy_file_range(source, out, size, offset_src=offset)
+
+
+def _send(source: int, offset: int, out: int, size: int) -> int:
+    return os.sendfile(out, source, offset, size)
+
+
+def _read_and_write(source: int, offset: int, out: int, size: int) -> int:
+    block = os.pread(source, min(size, BLOCK), offset)
+    _write_all(out, block)
+    return len(block)
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _is_already(elf: ElfFile, plan: Plan) -> bool:
+    """Whether the file is byte for byte what the plan would make of it."""
+    if plan.size != elf.size:
+        return False
+    at = plan.keep
+    parts: list[tuple[int, bytes | tuple[int, int]]] = [*plan.patches]
+    for piece in plan.pieces:
+        parts.append((at, piece))
+        at += len(piece) if isinstance(piece, bytes) else piece[1]
+    for at, piece in parts:
+        if isinstance(piece, bytes):
+            if elf.data[at : at + len(piece)] != piece:
+                return False
+        elif piece[0] != at:
+            return False
+    return True
+
+
+def _verify(source: int, out: int, plan: Plan, payload: bytes, target: str) -> None:
+    """Read the result back and hold it against the source and the plan, byte for byte."""
+    if os.fstat(out).st_size != plan.size:
+        raise _mismatch(target, f"it has {os.fstat(out).st_size} bytes, not {plan.size}")
+    _compare(source, 0, out, 0, plan.keep, plan.patches, target)
+    at = plan.keep
+    for piece in plan.pieces:
+        if isinstance(piece, bytes):
+            if os.pread(out, len(piece), at) != piece:
+                raise _mismatch(target, f"the tail at offset {at} is not what was written")
+            at += len(piece)
+        else:
+            _compare(source, piece[0], out, at, piece[1], [], target)
+            at += piece[1]
+    with mmap.mmap(out, 0, access=mmap.ACCESS_READ) as data:
+        stamp = find_stamp(ElfFile(target, data, os.fstat(out)))
+    if stamp is None or stamp.kind != APPENDED or stamp.payload != payload:
+        raise _mismatch(target, "the manifest does not read back")
+
+
+def _compare(
+    source: int,
+    start: int,
+    out: int,
+    at: int,
+    size: int,
+    patches: list[tuple[int, bytes]],
+    target: str,
+) -> None:
+    first, second = bytearray(BLOCK), bytearray(BLOCK)
+    for done in range(0, size, BLOCK):
+        length = min(BLOCK, size - done)
+        if length < BLOCK:
+            first, second = bytearray(length), bytearray(length)
+        if os.preadv(source, [first], start + done) != length:
+            raise _changed(target)
+        os.preadv(out, [second], at + done)
+        if done == 0:  # the header is smaller than a block
+            for offset, content in patches:
+                first[offset : offset + len(content)] = content
+        if first != second:
+            raise _mismatch(target, f"a byte between {at + done} and {at + done + length} differs")
+
+
+def _take_over(fd: int, old: os.stat_result, attributes_of: int | None) -> list[str]:
+    """Owner, mode and extended attributes of the replaced file; says what could not be kept."""
+    notes = []
+    mine = os.fstat(fd)
+    if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.fchown(fd, old.st_uid, old.st_gid)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.fchown(fd, -1, old.st_gid)
+            got = os.fstat(fd)
+            notes.append(
+                f"the owner is {got.st_uid}:{got.st_gid} now, it was {old.st_uid}:{old.st_gid} "
+                "and only root can give files away"
+            )
+    # After the owner: changing it clears the set-user-ID bit and capabilities.
+    os.fchmod(fd, stat.S_IMODE(old.st_mode))
+    if attributes_of is not None:
+        notes += _copy_attributes(attributes_of, fd)
+    return notes
+
+
+def _copy_attributes(source: int, fd: int) -> list[str]:
+    try:
+        names = os.listxattr(source)
+    except OSError:
+        return []
+    lost = []
+    for name in names:
+        if name in _CONTENT_SIGNATURES:
+            lost.append(name)
+            continue
+        try:
+            value = os.getxattr(source, name)
+            try:
+                if os.getxattr(fd, name) == value:
+                    continue
+            except OSError:
+                pass
+            os.setxattr(fd, name, value)
+        except OSError:
+            lost.append(name)
+    if not lost:
+        return []
+    return ["extended attributes that the new file does not have: " + ", ".join(sorted(lost))]
+
+
+def _existing(target: str) -> os.stat_result | None:
+    """The status of a file that is to be replaced; None when there is none."""
+    try:
+        status = os.lstat(target)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _failed(target, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise WriteError(f"cannot write `{target}`: it is {what}")
+    return status
+
+
+def _require_writable(target: str, status: os.stat_result) -> None:
+    # The rename would succeed; but who took the write permission away meant it, root too.
+    if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
+        raise WriteError(
+            f"cannot write `{target}`: it is read-only (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"`chmod u+w {target}`, or write another file with `-o`",
+        )
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) == (
+        other.st_dev,
+        other.st_ino,
+        other.st_size,
+        other.st_mtime_ns,
+    )
+
+
+def _changed(path: str) -> WriteError:
+    return WriteError(
+        f"`{path}` was changed by another program while it was being stamped; nothing was written",
+        hint="stamp it when the build has ended",
+    )
+
+
+def _mismatch(target: str, what: str) -> WriteError:
+    return WriteError(
+        f"cannot write `{target}`: read back, the new file is not what was written ({what}); "
+        "the old one is as it was",
+        hint="check the disk and the file system",
+    )
+
+
+def _failed(target: str, error: Exception) -> WriteError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    hint = None
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+        hint = "write to a folder of your own with `-o`"
+    return WriteError(f"cannot write `{target}`: {reason}", hint=hint)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the rename last; a folder that cannot be opened for that is no reason to fail."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def _umask() -> int:
+    """The umask, read without changing it for other threads."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except (OSError, ValueError):
+        pass
+    return 0o022
