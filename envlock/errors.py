@@ -82,3 +82,7 @@ class IncompatiblePluginError(EnvlockError, RuntimeError):
     def __init__(self, message: str, report: Report, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.report = report
+
+
+class EnvlockWarning(UserWarning):
+    """What `envlock.load` lets pass but wants said: no stamp, or a lenient policy's findings."""

@@ -177,7 +177,7 @@ class Manifest(Record):
     format: str
     generator: str  # "tf-envlock 0.1.0"
     forced: bool = False  # stamped with --force although the environment could not load it
-    plugin: PluginIdentity
+    plugin: PluginIdentity | None = None  # None in a linked-in note: it is not linked yet
     tensorflow: TensorFlowFacts | None = None
     numpy: NumpyFacts | None = None
     python: PythonFacts

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _identity(c: Comparison) -> Iterator[Answer]:
-    if c.manifest is None:
+    if c.manifest is None or c.manifest.plugin is None:
         return
     stamped, found = c.manifest.plugin, c.plugin
     for label, before, now in (
@@ -28,7 +28,9 @@ def _identity(c: Comparison) -> Iterator[Answer]:
                 subject=c.plugin.name,
                 built=before,
                 live=now,
-                message=f"the manifest describes another file: its {label} is {before}, this one's {now}",
+                message=(
+                    f"the manifest describes another file: its {label} is {before}, this one's {now}"
+                ),
                 why="what it says about the build is not known to be true of this plugin",
                 remedy=f"envlock stamp {c.plugin.name}",
             )

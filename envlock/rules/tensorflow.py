@@ -118,28 +118,26 @@ def _headers(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None or c.refused:
         return
     built, live = c.manifest.tensorflow, c.live.tensorflow
-    used = c.plugin.compilation
+    if built.version != live.version:
+        return  # other headers are part of another release, which the version rule judges
     for name, label in (("absl", "Abseil"), ("protobuf", "protobuf"), ("eigen", "Eigen")):
         before, now = getattr(built.headers, name), getattr(live.headers, name)
         if before is None or now is None:
-            if built.version != live.version or before != now:
+            if before != now:
                 yield Unchecked(
                     what=f"{label} headers", why="their version is not known on both sides"
                 )
         elif before != now:
-            # Between releases the atlas or the version rule decides; here one release was rebuilt.
-            rebuilt = built.version == live.version and not used.uses_c_api_only
+            safe = c.plugin.compilation.uses_c_api_only or name == "eigen"
             yield Finding(
                 rule="tensorflow-headers",
-                verdict="unsafe" if rebuilt and name != "eigen" else "drifted",
+                verdict="drifted" if safe else "unsafe",
                 subject=f"{label} headers",
                 built=before,
                 live=now,
                 message=f"TensorFlow's bundled {label} is {now} here, {before} at build time",
-                why=f"{label} types are passed between the plugin and TensorFlow, inlined on both sides",
-                remedy=install_command(live, f"=={built.version}", distribution=built.distribution)
-                if rebuilt
-                else None,
+                why=f"{label} types cross between plugin and TensorFlow, inlined on both sides",
+                remedy=install_command(live, f"=={built.version}", distribution=built.distribution),
             )
 
 

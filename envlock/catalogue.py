@@ -1,0 +1,56 @@
+"""All rules in one list; `python -m envlock.catalogue` writes the page `docs/rules.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from .rules import RULES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Described(Protocol):
+        """What the catalogue needs of a rule."""
+
+        @property
+        def id(self) -> str: ...
+        @property
+        def title(self) -> str: ...
+        @property
+        def why(self) -> str: ...
+        @property
+        def severity(self) -> str: ...
+
+
+def all_rules() -> tuple[Described, ...]:
+    """Every rule whose findings can stand in a report."""
+    from .linker.causes import CAUSES
+
+    return (*CAUSES, *RULES)
+
+
+def rule_ids() -> frozenset[str]:
+    """The ids of all rules."""
+    return frozenset(rule.id for rule in all_rules())
+
+
+def page() -> str:
+    """The catalogue as Markdown."""
+    lines = [
+        "# Rules",
+        "",
+        "Every finding names the rule that made it. The verdict is the worst that the rule can",
+        "give; a policy file can change what a rule counts for, or ignore it (docs/policies.md).",
+        "",
+        "| rule | what it finds | worst verdict |",
+        "|---|---|---|",
+    ]
+    lines += [f"| [`{r.id}`](#{r.id}) | {r.title} | `{r.severity}` |" for r in all_rules()]
+    for rule in all_rules():
+        lines += ["", f"## {rule.id}", "", f"**{rule.title}** (`{rule.severity}`)", "", rule.why]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,66 @@
+"""`envlock check`."""
+
+from __future__ import annotations
+
+from .common import add_environment, add_format, add_output, emit, to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..models.policy import PolicyFile
+    from ..models.report import Report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `envlock check`."""
+    parser.add_argument(
+        "plugins", metavar="PLUGIN", nargs="+", help="a plugin, or a folder of them"
+    )
+    add_environment(parser)
+    parser.add_argument(
+        "--policy", metavar="FILE", help="a policy file, or strict, default, lenient"
+    )
+    parser.add_argument(
+        "--fail-on",
+        metavar="VERDICT",
+        choices=("drifted", "unsafe", "incompatible", "never"),
+        help="the mildest verdict that fails: drifted, unsafe (default), incompatible, never",
+    )
+    add_format(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check all plugins; the exit status is the worst one's."""
+    from ..checking import check_many
+    from ..models.report import REPORT_FORMAT, ReportDocument
+    from ..policies import resolve_policy
+
+    policy = resolve_policy(arguments.policy)
+    if arguments.fail_on:
+        policy = policy.replace(fail_on=arguments.fail_on)
+    reports = check_many(arguments.plugins, env=arguments.env, policy=policy)
+    if arguments.format == "json":
+        emit(to_json(ReportDocument(format=REPORT_FORMAT, reports=reports)), arguments.output)
+    else:
+        emit(_text(reports), arguments.output)
+    return exit_status(reports, policy)
+
+
+def exit_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
+    """3 when an input could not be read, else 1 when a plugin fails, else 0."""
+    if any(report.verdict is None for report in reports):
+        return 3
+    return int(any(refuses(policy, report) for report in reports))
+
+
+def refuses(policy: PolicyFile, report: Report) -> bool:
+    """Whether the policy refuses this plugin."""
+    return policy.fails(report.verdict) or (policy.require_stamp and not report.plugin.stamped)
+
+
+def _text(reports: tuple[Report, ...]) -> str:
+    from ..render.text import report_text
+
+    return "\n".join(report_text(report) for report in reports)

@@ -1,0 +1,74 @@
+"""`envlock stamp`."""
+
+from __future__ import annotations
+
+from ..errors import EnvlockError, StampRefused
+from .common import add_environment, add_format, emit, to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..models.shown import StampDocument
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `envlock stamp`."""
+    parser.add_argument("plugin", metavar="PLUGIN")
+    parser.add_argument("-o", "--output", metavar="OUT", help="write there, leave PLUGIN as it is")
+    add_environment(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="record an environment that could not load it"
+    )
+    add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stamp one plugin."""
+    if arguments.format == "text":
+        emit(_text(_stamp(arguments)))
+        return 0
+    from ..models.shown import STAMP_FORMAT, ErrorInfo, StampDocument
+
+    try:
+        result = _stamp(arguments)
+    except EnvlockError as error:
+        findings = error.report.findings if isinstance(error, StampRefused) else ()
+        emit(
+            to_json(
+                StampDocument(
+                    format=STAMP_FORMAT,
+                    path=arguments.plugin,
+                    written=False,
+                    findings=findings,
+                    error=ErrorInfo(message=error.message, hint=error.hint),
+                )
+            )
+        )
+        raise
+    emit(to_json(result))
+    return 0
+
+
+def _stamp(arguments: argparse.Namespace) -> StampDocument:
+    from ..stamping import stamp
+
+    return stamp(
+        arguments.plugin, output=arguments.output, env=arguments.env, force=arguments.force
+    )
+
+
+def _text(result: StampDocument) -> str:
+    from ..render.text import finding_lines, printable
+
+    assert result.manifest is not None
+    tensorflow = result.manifest.tensorflow
+    target = f"TensorFlow {tensorflow.version}" if tensorflow else "no TensorFlow"
+    verb = "stamped again" if result.replaced else "stamped"
+    lines = [f"{result.path}: {verb} for {target} ({result.bytes_added} bytes added)"]
+    lines += [f"note: {note}" for note in result.notes]
+    if result.findings:
+        lines.append("forced, although the environment could not load it:")
+        for finding in result.findings:
+            lines += finding_lines(finding)
+    return "".join(printable(line) + "\n" for line in lines)

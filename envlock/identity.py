@@ -1,0 +1,62 @@
+"""What a plugin file is, read from the file alone."""
+
+from __future__ import annotations
+
+import os
+
+from .elf.dynamic import build_id
+from .models.manifest import Compilation, PluginIdentity, SymbolVersions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .elf import ElfFile
+
+#: Stands in .rodata of whatever calls numpy's import_array().
+NUMPY_API_MARK = b"_ARRAY_API"
+
+
+def text(raw: bytes) -> str:
+    """A name from a file as text that can be shown and stored; odd bytes are escaped."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def read_identity(
+    elf: ElfFile, *, compilation: Compilation | None = None, digest: bool = False
+) -> PluginIdentity:
+    """Identity of a shared library; `digest` reads the whole code to add its digest.
+
+    `compilation` saves looking for what a manifest already tells. Raises `ElfError`.
+    """
+    dynamic = elf.dynamic
+    if compilation is None:
+        from .elf.compilation import read_compilation
+
+        compilation = read_compilation(elf)
+    code = None
+    if digest:
+        from .elf.digest import code_digest
+
+        code = code_digest(elf)
+    return PluginIdentity(
+        name=text(os.fsencode(os.path.basename(elf.path))),
+        soname=None if dynamic.soname is None else text(dynamic.soname),
+        machine=elf.machine,
+        bits=elf.bits,
+        byte_order=elf.byte_order,
+        build_id=build_id(elf),
+        code=code,
+        needed=tuple(text(name) for name in dynamic.needed),
+        symbol_versions=tuple(
+            SymbolVersions(
+                library=text(need.library),
+                versions=tuple(sorted(text(version.name) for version in need.versions)),
+            )
+            for need in dynamic.version_needs
+        ),
+        compilation=compilation,
+    )
+
+
+def uses_numpy_api(elf: ElfFile) -> bool:
+    """Whether the file calls numpy's C API: it holds the name of numpy's function table."""
+    return elf.data.find(NUMPY_API_MARK) >= 0

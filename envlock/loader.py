@@ -1,0 +1,103 @@
+"""`envlock.load`: check first, then hand over to `tf.load_op_library`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+from .errors import EnvlockWarning, IncompatiblePluginError
+from .policies import resolve_policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .models.policy import PolicyFile
+    from .models.report import Report
+
+
+def load(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    policy: PolicyFile | str | os.PathLike[str] | None = None,
+) -> Any:
+    """Check a plugin against this process, then return what `tf.load_op_library(path)` returns.
+
+    Nothing of the plugin runs before the check is passed. `policy` is "default" (refuses what is
+    unsafe or worse), "strict" (refuses any drift), "lenient" (only warns), a policy file's path or
+    a `PolicyFile`.
+
+    Raises `IncompatiblePluginError` when the policy refuses the plugin, when it cannot be read, or
+    when the file changed between check and load; `PolicyError` and `EnvironmentUnreadable` for
+    what their names say; otherwise whatever TensorFlow raises, with the findings attached as
+    `envlock_report`. Warns with `EnvlockWarning` about an unstamped plugin, and about what a
+    lenient policy lets pass.
+    """
+    from .checking import Checker
+
+    chosen = resolve_policy(policy)
+    name = plugin_path(path)
+    checker = Checker.for_process(chosen)
+    report, identity = checker.check_for_load(name)
+    _enforce(report, chosen)
+    import tensorflow
+
+    if _identity_now(name) != identity:
+        raise IncompatiblePluginError(
+            f"`{name}` changed while it was being checked; nothing was loaded",
+            report,
+            hint="load it again once whatever writes it has finished",
+        )
+    try:
+        return tensorflow.load_op_library(name)
+    except Exception as error:
+        _attach(error, report)
+        raise
+
+
+def plugin_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    """The path as dlopen must get it: a bare file name would be searched, not opened."""
+    name = os.fsdecode(path)
+    return name if "/" in name else os.path.join(".", name)
+
+
+def _identity_now(name: str) -> tuple[int, ...] | None:
+    from .checking import file_identity
+
+    try:
+        return file_identity(os.stat(name))
+    except OSError:
+        return None
+
+
+def _enforce(report: Report, policy: PolicyFile) -> None:
+    from .render.text import summary
+
+    refused = policy.fails(report.verdict) or (policy.require_stamp and not report.plugin.stamped)
+    if refused:
+        text = summary(report)
+        if policy.require_stamp and not report.plugin.stamped:
+            text += "\n  error[require-stamp]: the policy demands a stamp, and it carries none"
+        raise IncompatiblePluginError(text, report)
+    if not report.plugin.stamped:
+        warnings.warn(
+            f"`{report.plugin.path}` carries no manifest: it was judged by its binary alone; "
+            f"stamp it where it is built: `envlock stamp {os.path.basename(report.plugin.path)}`",
+            EnvlockWarning,
+            stacklevel=3,
+        )
+    if report.verdict in ("unsafe", "incompatible"):
+        warnings.warn(summary(report), EnvlockWarning, stacklevel=3)
+
+
+def _attach(error: Exception, report: Report) -> None:
+    """Let TensorFlow's own exception carry what envlock knows."""
+    from .render.text import report_text
+
+    error.envlock_report = report  # type: ignore[attr-defined]
+    note = "envlock did not foresee this failure. What it found:\n" + report_text(report).rstrip()
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        warnings.warn(note, EnvlockWarning, stacklevel=3)

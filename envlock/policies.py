@@ -1,0 +1,85 @@
+"""Reading policies and applying them to findings."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .errors import PolicyError
+from .models.policy import NAMED, PolicyFile
+from .models.record import ValidationError, decode
+from .models.report import worse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .models.report import Finding
+
+MAX_POLICY = 1 << 20
+
+
+def resolve_policy(policy: PolicyFile | str | os.PathLike[str] | None) -> PolicyFile:
+    """A policy from its name ("default", "strict", "lenient"), its file, or None for the default.
+
+    Raises `PolicyError` when the file cannot be read, is not JSON, or names an unknown rule.
+    """
+    if policy is None:
+        return NAMED["default"]
+    if isinstance(policy, PolicyFile):
+        return policy
+    name = os.fspath(policy)
+    if name in NAMED:
+        return NAMED[name]
+    try:
+        with open(name, "rb") as file:
+            raw = file.read(MAX_POLICY + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PolicyError(
+            f"cannot read the policy `{name}`: {reason}",
+            hint=f"it is a JSON file, or one of {', '.join(NAMED)}",
+        ) from None
+    if len(raw) > MAX_POLICY:
+        raise PolicyError(f"the policy `{name}` is larger than {MAX_POLICY} bytes")
+    try:
+        found = decode(PolicyFile, json.loads(raw))
+    except ValidationError as error:
+        raise PolicyError(f"the policy `{name}` is not valid: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"the policy `{name}` is not JSON: {error}") from None
+    _check_rules(found, name)
+    return found
+
+
+def _check_rules(policy: PolicyFile, name: str) -> None:
+    if not policy.rules:
+        return
+    from .catalogue import rule_ids
+
+    known = rule_ids()
+    for setting in policy.rules:
+        if setting.rule not in known:
+            raise PolicyError(
+                f"the policy `{name}` sets `{setting.rule}`, and there is no such rule",
+                hint="docs/rules.md lists the rules",
+            )
+
+
+def apply_policy(findings: tuple[Finding, ...], policy: PolicyFile) -> tuple[Finding, ...]:
+    """The findings with the policy's verdicts; those that it ignores are left out."""
+    settings = {setting.rule: setting.verdict for setting in policy.rules}
+    if not settings:
+        return findings
+    kept = []
+    for finding in findings:
+        verdict = settings.get(finding.rule, finding.verdict)
+        if verdict != "ignore":
+            kept.append(finding.replace(verdict=verdict) if verdict != finding.verdict else finding)
+    return tuple(kept)
+
+
+def verdict_of(findings: tuple[Finding, ...]) -> str:
+    """The worst verdict among findings; "compatible" where there are none."""
+    verdict = "compatible"
+    for finding in findings:
+        verdict = worse(verdict, finding.verdict)
+    return verdict

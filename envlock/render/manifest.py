@@ -1,0 +1,124 @@
+"""A manifest and a binary's identity as text."""
+
+from __future__ import annotations
+
+from .text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..models.manifest import (
+        Compilation,
+        Library,
+        Manifest,
+        Owner,
+        PluginIdentity,
+        TensorFlowFacts,
+    )
+    from ..models.shown import ShownDocument
+
+WIDTH = 18
+
+
+def _row(label: str, value: object) -> list[str]:
+    if value is None or value == "" or value == ():
+        return []
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    return [f"  {label:<{WIDTH}}{value}"]
+
+
+def _owner(owner: Owner | None) -> str:
+    return f" ({owner.manager}: {owner.name} {owner.version})" if owner else ""
+
+
+def _identity(plugin: PluginIdentity) -> list[str]:
+    endian = "" if plugin.byte_order == "little" else ", big-endian"
+    lines = ["plugin"]
+    lines += _row("name", plugin.name)
+    lines += _row("soname", plugin.soname if plugin.soname != plugin.name else None)
+    lines += _row("machine", f"{plugin.machine}, {plugin.bits}-bit{endian}")
+    lines += _row("build-id", plugin.build_id)
+    if plugin.code:
+        lines += _row("code", f"{plugin.code.algorithm} {plugin.code.value}")
+    lines += _row("needs", ", ".join(plugin.needed))
+    for need in plugin.symbol_versions:
+        lines += _row(f"  {need.library}", ", ".join(need.versions))
+    return lines + _compilation(plugin.compilation)
+
+
+def _compilation(made: Compilation) -> list[str]:
+    abi = {True: "1 (std::__cxx11)", False: "0 (old)", None: None}[made.cxx11_abi]
+    lines = _row("compiler", "; ".join(made.compilers))
+    lines += _row("flags", " ".join(made.flags))
+    lines += _row("C++ standard", made.cxx_standard and f"C++{made.cxx_standard}")
+    lines += _row("CXX11 ABI", abi)
+    lines += _row("absl namespace", made.absl_namespace)
+    lines += _row("NDEBUG", made.ndebug)
+    lines += _row("-march", made.march)
+    lines += _row("Eigen max align", made.eigen_max_align_bytes)
+    return lines + _row("C API only", made.uses_c_api_only)
+
+
+def _tensorflow(found: TensorFlowFacts) -> list[str]:
+    lines = ["built with"]
+    source = f" ({found.distribution}, {found.manager})" if found.distribution else ""
+    lines += _row("TensorFlow", found.version + source)
+    lines += _row("git version", found.git_version)
+    lines += _row("compiler", found.compiler)
+    lines += _row("CXX11 ABI", None if found.cxx11_abi is None else int(found.cxx11_abi))
+    lines += _row("compile flags", " ".join(found.compile_flags))
+    lines += _row("link flags", " ".join(found.link_flags))
+    headers = found.headers
+    known = [f"Eigen {headers.eigen}"] if headers.eigen else []
+    known += [f"absl {headers.absl}"] if headers.absl else []
+    known += [f"protobuf {headers.protobuf}"] if headers.protobuf else []
+    lines += _row("headers", ", ".join(known))
+    return lines + _row("build info", ", ".join(f"{s.name}={s.value}" for s in found.build_info))
+
+
+def _library(library: Library) -> str:
+    parts = [library.version] if library.version else []
+    parts += [f"by {library.found_by}"] if library.found_by else []
+    parts += [f"build-id {library.build_id[:16]}"] if library.build_id else []
+    return f"  {library.soname:<34}{', '.join(parts)}{_owner(library.owner)}"
+
+
+def _environment(manifest: Manifest) -> list[str]:
+    lines = _tensorflow(manifest.tensorflow) if manifest.tensorflow else ["built with"]
+    if manifest.numpy:
+        numpy = manifest.numpy
+        levels = f" (C API {numpy.c_api}, ABI {numpy.abi:#x})" if numpy.abi else ""
+        lines += _row("numpy", numpy.version + levels)
+    python = manifest.python
+    lines += _row("Python", f"{python.implementation} {python.version} ({python.soabi})")
+    platform = manifest.platform
+    lines += _row("platform", f"{platform.system} {platform.machine}")
+    lines += _row(platform.libc or "libc", platform.libc_version)
+    if platform.libstdcxx:
+        cxx = platform.libstdcxx
+        lines += _row(
+            "libstdc++",
+            f"GLIBCXX_{cxx.glibcxx}, CXXABI_{cxx.cxxabi}, by {cxx.found_by}{_owner(cxx.owner)}",
+        )
+    lines += _row("packages", manifest.packages and f"{len(manifest.packages)} recorded")
+    if manifest.libraries:
+        lines += ["libraries", *map(_library, manifest.libraries)]
+    return lines
+
+
+def shown_text(shown: ShownDocument) -> str:
+    """What `envlock show` prints."""
+    manifest = shown.manifest
+    if manifest is not None:
+        where = {"appended": "stamped", "linked-in": "linked-in note"}[shown.stamp or "appended"]
+        forced = ", by force" if manifest.forced else ""
+        lines = [f"{shown.path}: {where} by {manifest.generator}{forced}"]
+        # The manifest may hold what was stripped from the file since (DWARF, .comment).
+        identity = manifest.plugin or shown.binary
+        lines += (_identity(identity) if identity else []) + _environment(manifest)
+    else:
+        lines = [f"{shown.path}: no manifest; this is what the binary itself reveals"]
+        if shown.binary is not None:
+            lines += _identity(shown.binary)
+        lines.append("hint: stamp it where it is built: `envlock stamp PLUGIN`")
+    return "".join(printable(line) + "\n" for line in lines)

@@ -1,0 +1,108 @@
+"""Stamping: collect the manifest of a plugin and its build environment, embed it, read it back."""
+
+from __future__ import annotations
+
+import os
+
+from ._version import __version__
+from .checking import Checker
+from .collecting import linked_libraries, platform_facts
+from .elf import ElfFile
+from .elf.append import require_plugin
+from .elf.notes import find_stamp
+from .errors import ManifestError, StampRefused
+from .identity import read_identity
+from .manifest_io import encode_manifest
+from .models.manifest import MANIFEST_FORMAT, Manifest
+from .models.shown import STAMP_FORMAT, StampDocument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .environment.live import Environment
+    from .models.report import Report
+
+
+def build_manifest(elf: ElfFile | None, checker: Checker, *, forced: bool = False) -> Manifest:
+    """The manifest of an open plugin in the checker's environment; None: of a note to link in."""
+    environment = checker.environment
+    tensorflow = environment.tensorflow
+    return Manifest(
+        format=MANIFEST_FORMAT,
+        generator=f"tf-envlock {__version__}",
+        forced=forced,
+        plugin=None if elf is None else read_identity(elf, digest=True),
+        tensorflow=None if tensorflow is None else tensorflow.facts(),
+        numpy=environment.numpy,
+        python=environment.python,
+        platform=platform_facts(checker),
+        libraries=() if elf is None else linked_libraries(elf, checker),
+        packages=environment.packages(),
+    )
+
+
+def note_payload(env: str | os.PathLike[str] | None = None) -> bytes:
+    """The manifest of an environment, without a plugin, as the bytes of a note to link in."""
+    return encode_manifest(build_manifest(None, Checker.for_environment(env)))
+
+
+def stamp(
+    plugin: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    env: str | os.PathLike[str] | Environment | None = None,
+    force: bool = False,
+) -> StampDocument:
+    """Embed the manifest into a plugin, in place or into `output`, atomically.
+
+    `env` is the environment that the plugin was built in. Raises `StampRefused` when that
+    environment could not load it (`force` records it nevertheless), `ElfError` when the file is no
+    shared library with section headers, `WriteError` when nothing could be written.
+    """
+    from .writing import write_stamp
+
+    path = os.fspath(plugin)
+    checker = Checker.for_environment(env)
+    with ElfFile.open(path) as elf:
+        require_plugin(elf)
+        report = checker.judge_unstamped(elf)
+        refused = report.verdict in ("unsafe", "incompatible")
+        if refused and not force:
+            raise StampRefused(_refusal(path, report), report, hint=_hint(report))
+        replaced = _has_stamp(elf)
+        manifest = build_manifest(elf, checker, forced=refused)
+        payload = encode_manifest(manifest)
+    result = write_stamp(path, None if output is None else os.fspath(output), payload)
+    return StampDocument(
+        format=STAMP_FORMAT,
+        path=result.path,
+        written=True,
+        replaced=replaced,
+        bytes_added=result.bytes_added,
+        notes=tuple(result.notes),
+        manifest=manifest,
+        findings=report.findings if refused else (),
+    )
+
+
+def _has_stamp(elf: ElfFile) -> bool:
+    try:
+        found = find_stamp(elf)
+    except ManifestError:
+        return True  # damaged: it is replaced
+    return found is not None and found.kind == "appended"
+
+
+def _refusal(path: str, report: Report) -> str:
+    from .render.text import summary
+
+    return (
+        f"`{path}` was not stamped: the environment that would be recorded could not load it\n"
+        + summary(report)
+    )
+
+
+def _hint(report: Report) -> str:
+    return (
+        "name the environment that it was built in with `--env ENV`, "
+        "or record this one all the same with `--force`"
+    )

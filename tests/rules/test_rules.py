@@ -1,0 +1,279 @@
+"""Each rule alone: values in, findings out. Whether they hold in reality is tests/conformance's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envlock.models.manifest import (
+    MANIFEST_FORMAT,
+    BuildSetting,
+    CodeDigest,
+    Compilation,
+    HeaderVersions,
+    Library,
+    LibraryIdentity,
+    LibstdcxxFacts,
+    Manifest,
+    NumpyFacts,
+    PlatformFacts,
+    PluginIdentity,
+    PythonFacts,
+    TensorFlowFacts,
+)
+from envlock.models.report import VERDICTS, Finding, Unchecked
+from envlock.rules import RULES, Comparison
+
+TENSORFLOW = TensorFlowFacts(
+    version="2.15.1",
+    distribution="tensorflow-cpu",
+    manager="pip",
+    git_version="v2.15.0-11-g63f5a65c7cd",
+    compiler="Ubuntu Clang 16",
+    cxx11_abi=True,
+    cxx_standard=17,
+    build_info=(BuildSetting(name="is_cuda_build", value="False"),),
+    headers=HeaderVersions(eigen="3.4.90", absl="lts_20230802", protobuf="4.23.4"),
+    libraries=(LibraryIdentity(name="libtensorflow_framework.so.2", build_id="aa"),),
+)
+PLUGIN = PluginIdentity(
+    name="zero_out.so",
+    machine="x86_64",
+    bits=64,
+    byte_order="little",
+    build_id="c0ffee",
+    compilation=Compilation(cxx11_abi=True, cxx_standard=17, uses_c_api_only=False),
+)
+PYTHON = PythonFacts(
+    version="3.9.18", implementation="cpython", soabi="cpython-39-x86_64-linux-gnu"
+)
+NUMPY = NumpyFacts(version="1.26.4", c_api=17, abi=0x1000009)
+MANIFEST = Manifest(
+    format=MANIFEST_FORMAT,
+    generator="tf-envlock 0",
+    plugin=PLUGIN,
+    tensorflow=TENSORFLOW,
+    numpy=NUMPY,
+    python=PYTHON,
+    platform=PlatformFacts(
+        machine="x86_64",
+        libc="glibc",
+        libc_version="2.36",
+        libstdcxx=LibstdcxxFacts(glibcxx="3.4.30", cxxabi="1.3.13"),
+    ),
+    libraries=(Library(soname="libz.so.1", version="1.2.13"),),
+)
+
+
+class Live:
+    """A live environment that equals the build's but for what is passed in."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.tensorflow = TENSORFLOW.replace(**changes.pop("tensorflow", {}))
+        self.numpy = changes.pop("numpy", NUMPY)
+        self.python = changes.pop("python", PYTHON)
+        self.libc_version = changes.pop("libc_version", "2.36")
+        self.libstdcxx = changes.pop("libstdcxx", MANIFEST.platform.libstdcxx)
+        self.libraries = changes.pop("libraries", {"libz.so.1": ("1.2.13", None)})
+        assert not changes
+
+    def library_version(self, soname: str) -> Any:
+        return self.libraries.get(soname)
+
+
+def answers(
+    live: Live | None = None, manifest: Manifest | None = MANIFEST, **more: Any
+) -> list[Finding | Unchecked]:
+    plugin = more.pop("plugin", PLUGIN)
+    comparison = Comparison(plugin, manifest, live or Live(), **more)
+    return [answer for rule in RULES for answer in rule.applies(comparison)]
+
+
+def only(found: list[Finding | Unchecked]) -> Finding:
+    assert len(found) == 1, found
+    assert isinstance(found[0], Finding)
+    return found[0]
+
+
+def test_nothing_differs() -> None:
+    assert answers() == []
+
+
+def test_every_rule_has_an_id_of_its_own_and_a_known_severity() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES)
+    assert {rule.severity for rule in RULES} <= set(VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("live", "rule", "verdict", "built", "now"),
+    [
+        (
+            {"tensorflow": {"version": "2.15.0"}},
+            "tensorflow-version",
+            "drifted",
+            "2.15.1",
+            "2.15.0",
+        ),
+        (
+            {"tensorflow": {"distribution": "tensorflow"}},
+            "tensorflow-distribution",
+            "drifted",
+            "tensorflow-cpu (pip)",
+            "tensorflow (pip)",
+        ),
+        (
+            {
+                "tensorflow": {
+                    "libraries": (
+                        LibraryIdentity(name="libtensorflow_framework.so.2", build_id="bb"),
+                    )
+                }
+            },
+            "tensorflow-build",
+            "drifted",
+            "aa",
+            "bb",
+        ),
+        (
+            {"tensorflow": {"headers": TENSORFLOW.headers.replace(absl="lts_20240116")}},
+            "tensorflow-headers",
+            "unsafe",
+            "lts_20230802",
+            "lts_20240116",
+        ),
+        ({"tensorflow": {"cxx11_abi": False}}, "cxx11-abi-inline", "unsafe", "1", "0"),
+        ({"tensorflow": {"cxx_standard": 20}}, "cxx-standard", "drifted", "C++17", "C++20"),
+        (
+            {"tensorflow": {"build_info": (BuildSetting(name="is_cuda_build", value="True"),)}},
+            "tensorflow-accelerator",
+            "drifted",
+            "False",
+            "True",
+        ),
+        ({"libc_version": "2.31"}, "glibc-older", "drifted", "2.36", "2.31"),
+        (
+            {"libstdcxx": LibstdcxxFacts(glibcxx="3.4.9")},
+            "libstdcxx-older",
+            "drifted",
+            "GLIBCXX_3.4.30",
+            "GLIBCXX_3.4.9",
+        ),
+        (
+            {"libraries": {"libz.so.1": ("1.3", None)}},
+            "library-version",
+            "drifted",
+            "1.2.13",
+            "1.3",
+        ),
+        (
+            {"numpy": NumpyFacts(version="2.0.2", c_api=18, abi=0x2000000)},
+            "numpy-abi",
+            "drifted",
+            "1.26.4",
+            "2.0.2",
+        ),
+    ],
+)
+def test_one_difference_gives_one_finding(
+    live: dict[str, Any], rule: str, verdict: str, built: str, now: str
+) -> None:
+    finding = only(answers(Live(**live)))
+    assert (finding.rule, finding.verdict, finding.built, finding.live) == (
+        rule,
+        verdict,
+        built,
+        now,
+    )
+    severity = next(r.severity for r in RULES if r.id == rule)
+    assert VERDICTS.index(finding.verdict) <= VERDICTS.index(severity)
+    assert finding.why
+    # Both values stand in the sentence itself, not only in the fields.
+    assert built.split(" ")[0] in finding.message
+    assert now.split(" ")[0] in finding.message
+
+
+def test_another_minor_release_is_unsafe_with_the_install_command() -> None:
+    finding = only(answers(Live(tensorflow={"version": "2.17.1"})))
+    assert finding.verdict == "unsafe"
+    assert finding.remedy == "pip install 'tensorflow-cpu==2.15.*'"
+
+
+def test_the_install_command_follows_the_package_manager() -> None:
+    live = Live(tensorflow={"version": "2.17.1", "manager": "conda", "distribution": "tensorflow"})
+    found = {a.rule: a for a in answers(live) if isinstance(a, Finding)}
+    assert found["tensorflow-version"].remedy == "conda install 'tensorflow=2.15.*'"
+
+
+@pytest.mark.parametrize("reason", ["c_api", "abi_known"])
+def test_another_minor_release_is_no_danger_where_nothing_depends_on_it(reason: str) -> None:
+    live = Live(tensorflow={"version": "2.17.1"})
+    if reason == "c_api":
+        plugin = PLUGIN.replace(compilation=PLUGIN.compilation.replace(uses_c_api_only=True))
+        finding = only(answers(live, plugin=plugin))
+    else:
+        finding = only(answers(live, abi_known=True))
+    assert finding.verdict == "drifted"
+
+
+def test_a_refused_load_is_not_explained_a_second_time_by_its_version() -> None:
+    refusal = Finding(rule="x", verdict="incompatible", subject="s", message="m")
+    live = Live(tensorflow={"version": "2.17.1"}, libc_version="2.17")
+    assert answers(live, linker_findings=(refusal,)) == []
+
+
+def test_missing_information_is_unchecked_not_a_match() -> None:
+    bare = MANIFEST.replace(
+        tensorflow=TensorFlowFacts(version="2.15.1"),
+        platform=MANIFEST.platform.replace(
+            libc_version=None, libstdcxx=LibstdcxxFacts(glibcxx=None)
+        ),
+    )
+    what = {a.what for a in answers(manifest=bare) if isinstance(a, Unchecked)}
+    assert {"TensorFlow distribution", "Abseil headers", "C library", "libstdc++"} <= what
+
+
+def test_an_unstamped_plugin_is_unchecked_for_its_release() -> None:
+    found = answers(manifest=None)
+    assert [a.what for a in found if isinstance(a, Unchecked)] == ["TensorFlow release"]
+
+
+@pytest.mark.parametrize(
+    ("live", "verdict"),
+    [
+        (NumpyFacts(version="2.0.2", c_api=18, abi=0x2000000), "unsafe"),
+        (NumpyFacts(version="1.20.3", c_api=14, abi=0x1000009), "unsafe"),
+        (NumpyFacts(version="1.26.5", c_api=17, abi=0x1000009), "drifted"),
+        (None, "unsafe"),
+    ],
+)
+def test_numpy_matters_to_users_of_its_c_api(live: NumpyFacts | None, verdict: str) -> None:
+    assert only(answers(Live(numpy=live), uses_numpy_api=True)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"build_id": "dead"}, {"machine": "aarch64"}],
+)
+def test_a_manifest_of_another_file(change: dict[str, Any]) -> None:
+    finding = only(answers(plugin=PLUGIN.replace(**change)))
+    assert (finding.rule, finding.verdict) == ("stamp-mismatch", "unsafe")
+    assert finding.remedy == "envlock stamp zero_out.so"
+
+
+def test_without_build_id_the_code_digest_decides() -> None:
+    def digest(value: str) -> CodeDigest:
+        return CodeDigest(algorithm="sha256", value=value, covers="code/1")
+
+    stamped = PLUGIN.replace(build_id=None, code=digest("11"))
+    manifest = MANIFEST.replace(plugin=stamped)
+    assert answers(manifest=manifest, plugin=stamped) == []
+    other = stamped.replace(code=digest("22"))
+    assert only(answers(manifest=manifest, plugin=other)).rule == "stamp-mismatch"
+    unread = stamped.replace(code=None)
+    (answer,) = answers(manifest=manifest, plugin=unread)
+    assert isinstance(answer, Unchecked)
+
+
+def test_forced_stamps_are_told() -> None:
+    assert only(answers(manifest=MANIFEST.replace(forced=True))).rule == "stamp-forced"
