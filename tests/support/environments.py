@@ -48,6 +48,19 @@ NEWEST = (
     "2.21.0",
 )
 
+# What `make test` uses: one or more of every generation of TensorFlow's binary interface.
+FOR_TESTS = (
+    "2.6.5",
+    "2.8.4",
+    "2.11.1",
+    "2.13.1",
+    "2.15.1",
+    "2.16.2",
+    "2.18.1",
+    "2.20.0",
+    "2.21.0",
+)
+
 Minor = tuple[int, int]
 
 # First TensorFlow minor that the row holds for -> CPython minors with x86-64 Linux wheels. The list
@@ -187,6 +200,13 @@ def existing(package: str = "tensorflow-cpu") -> list[TfEnvironment]:
     return [found[version] for version in sorted(found, key=version_key)]
 
 
+def for_tests() -> tuple[list[str], dict[str, str]]:
+    """The releases that the test suite uses here, and those it leaves out with the reason."""
+    reasons = {version: can_ensure(version) for version in FOR_TESTS}
+    wanted = [version for version, reason in reasons.items() if reason is None]
+    return wanted, {version: reason for version, reason in reasons.items() if reason is not None}
+
+
 def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
@@ -222,6 +242,11 @@ def _interpreters() -> dict[Minor, Path]:
 def available_interpreters() -> dict[Minor, Path]:
     """CPython minor -> a real executable of it: from PATH, pyenv's folder, or known to uv."""
     return dict(_interpreters())
+
+
+def forget_interpreters() -> None:
+    """Look again at the next question: one has just been installed."""
+    _interpreters.cache_clear()
 
 
 def uv() -> list[str]:
@@ -380,8 +405,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("versions", nargs="*", metavar="VERSION")
     parser.add_argument("--package", default="tensorflow-cpu")
     parser.add_argument("--newest", action="store_true", help="the newest patch of every minor")
+    parser.add_argument(
+        "--for-tests", action="store_true", help="those of `make test` that can be had here"
+    )
     options = parser.parse_args(argv)
     versions = [*options.versions, *(NEWEST if options.newest else ())]
+    if options.for_tests:
+        wanted, left_out = for_tests()
+        versions += wanted
+        for version, reason in left_out.items():
+            print(f"tensorflow-cpu {version} is left out: {reason}", flush=True)
     failed = 0
     for version in versions:
         try:

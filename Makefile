@@ -1,0 +1,64 @@
+# What a contributor runs. Everything sets itself up; nothing but Python, g++ and make is needed.
+
+VENV ?= .venv
+# The first Python in the supported range.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.10 python3.9; do \
+	$$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST_ARGS ?=
+INSIST ?=
+
+BIN = $(VENV)/bin
+READY = $(VENV)/.envlock-ready
+CHECKED = envlock tests examples benchmarks
+
+.PHONY: help demo test lint types truth bench conformance pythons clean
+
+help:
+	@echo "make demo         envlock on a real TensorFlow op, from nothing, step by step"
+	@echo "make test         the whole test suite, TensorFlow included"
+	@echo "make lint         ruff, formatting, mypy"
+	@echo "make truth        every recorded load of a published plugin against the prediction"
+	@echo "make conformance  our own ops on every TensorFlow release, each load tried for real"
+	@echo "make pythons      types and the gate on every Python from 3.9 to 3.13 found here"
+	@echo "make bench        the figures, side by side"
+
+demo: | python
+	$(PYTHON) examples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m tests.support.environments --for-tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check $(wildcard $(CHECKED))
+	$(BIN)/ruff format --check $(wildcard $(CHECKED))
+	$(BIN)/mypy envlock tests/support tests/conformance tests/truth examples
+
+truth: $(READY)
+	$(BIN)/python -m tests.truth.run
+
+conformance: $(READY)
+	$(BIN)/python -m tests.conformance.run
+
+pythons: $(READY)
+	$(BIN)/python -m tests.support.pythons --insist "$(INSIST)"
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { echo "no Python from 3.9 to 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
+
+# The virtual environment is made with what Python brings, and filled by uv, which comes with it.
+$(READY): pyproject.toml | python
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	echo "this Python lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test,dev]'
+	@touch $@

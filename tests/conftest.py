@@ -1,0 +1,84 @@
+"""What all tests share: real TensorFlow environments, and the rule that nothing is left out quietly.
+
+A test that this machine cannot run is skipped with its reason. With `ENVLOCK_TESTS_INSIST=1`, as
+in continuous integration, such a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from tests.support import environments
+from tests.support.environments import TfEnvironment
+
+INSIST = os.environ.get("ENVLOCK_TESTS_INSIST") == "1"
+
+# A skip that starts so is allowed even then: it needs data that is not part of the checkout.
+ABSENT_DATA = "absent data: "
+
+
+@pytest.fixture(scope="session")
+def tf_env() -> Callable[[str], TfEnvironment]:
+    """`tf_env("2.15.1")`: that environment, made if need be; the test is skipped without it."""
+
+    def get(version: str, package: str = "tensorflow-cpu") -> TfEnvironment:
+        try:
+            return environments.ensure(version, package)
+        except environments.CannotEnsure as problem:
+            pytest.skip(str(problem))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tf_envs() -> list[TfEnvironment]:
+    """The environments of `make test` that this machine can have, oldest release first."""
+    wanted, left_out = environments.for_tests()
+    if not wanted:
+        pytest.skip("; ".join(left_out.values()))
+    return [environments.ensure(version) for version in wanted]
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """`tool("eu-strip")`: the path of a program; the test is skipped without it."""
+
+    def get(name: str) -> str:
+        found = shutil.which(name)
+        if found is None:
+            pytest.skip(f"`{name}` is not installed")
+        return found
+
+    return get
+
+
+def pytest_report_header() -> list[str]:
+    wanted, left_out = environments.for_tests()
+    lines = [f"TensorFlow: {', '.join(wanted) or 'none'} (in {environments.cache_root()})"]
+    return lines + [f"left out: TensorFlow {v}: {reason}" for v, reason in left_out.items()]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    outcome = yield
+    _insist(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, None]:
+    outcome = yield
+    _insist(outcome.get_result())
+
+
+def _insist(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not INSIST or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith(ABSENT_DATA):
+        report.outcome = "failed"
+        report.longrepr = f"everything is insisted on, but this was skipped: {reason}"

@@ -1,0 +1,1 @@
+"""What really happened when published plugins were loaded, compared with what envlock predicts."""
