@@ -1,0 +1,319 @@
+"""Installed Python distributions, read from their dist-info or egg-info folders.
+
+A lean counterpart of importlib.metadata (whose import alone costs more than the whole gate may),
+after the packaging specifications "Recording installed projects" and "Core metadata". The first
+distribution of a name on `sys.path` wins, as in Python.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+_HEAD = 1 << 16
+_SMALL = 1 << 16
+_SEPARATORS = re.compile(r"[-_.]+")
+_HEADER = re.compile(r"^(Name|Version):[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]*$")
+_SUFFIXES = (".dist-info", ".egg-info")
+
+UNKNOWN = "unknown"
+
+
+def normalise(name: str) -> str:
+    """A distribution name in the form that names are compared in, with `_` (PEP 503, PEP 491)."""
+    return _SEPARATORS.sub("_", name).lower()
+
+
+class RecordEntry:
+    """One installed file of a distribution, as its RECORD tells it."""
+
+    __slots__ = ("digest", "path", "size")
+
+    def __init__(self, path: str, digest: str | None, size: int | None) -> None:
+        self.path = path  # relative to the folder that holds the dist-info, or absolute
+        self.digest = digest  # "sha256=<urlsafe base64 without padding>"
+        self.size = size  # bytes
+
+
+class Distribution:
+    """One dist-info or egg-info. Everything is read at first use; damage ends up in `problem`."""
+
+    __slots__ = ("_head", "_record", "folder_name", "path", "problem", "site")
+
+    def __init__(self, site: str, folder_name: str) -> None:
+        self.site = site  # the sys.path folder that holds it
+        self.folder_name = folder_name
+        self.path = os.path.join(site, folder_name)
+        # Why it is damaged; what can only be seen by reading is set once something was read.
+        self.problem: str | None = None
+        if folder_name.startswith("~"):
+            self.problem = "it is left over from an interrupted `pip install`"
+        self._head: dict[str, str] | None = None
+        self._record: bytes | None = None
+
+    @property
+    def key(self) -> str:
+        """The normalised name, from the folder's name alone."""
+        return normalise(self._stem().partition("-")[0])
+
+    def _stem(self) -> str:
+        """The folder's name without suffix: name-version, maybe -pyX.Y behind it."""
+        if self.folder_name == "EGG-INFO":
+            return os.path.basename(self.site).rpartition(".")[0]
+        return self.folder_name.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The name in METADATA, or else the one in the folder's name."""
+        head = self._headers()
+        return head.get("name") or files.plain(self._stem().partition("-")[0])
+
+    @property
+    def canonical_name(self) -> str:
+        """The name as PEP 503 spells it: 2.18's METADATA says `tensorflow_cpu`, 2.17's not."""
+        return normalise(self.name).replace("_", "-")
+
+    @property
+    def version(self) -> str:
+        """The version in METADATA, else the one in the folder's name, else "unknown"."""
+        head = self._headers()
+        if "version" in head:
+            return head["version"]
+        stated = self._stem().partition("-")[2]
+        if not self.folder_name.endswith(".dist-info"):
+            stated = re.sub(r"-py\d+(\.\d+)?$", "", stated)
+        return stated if _VERSION.match(stated) else UNKNOWN
+
+    def _headers(self) -> dict[str, str]:
+        if self._head is None:
+            self._head = {}
+            try:
+                raw = self._read_metadata()
+            except files.Unreadable as problem:
+                self._damaged(f"its metadata cannot be read: {problem}")
+                return self._head
+            head = raw.decode("utf-8", "replace").split("\n\n", 1)[0].split("\r\n\r\n", 1)[0]
+            for match in _HEADER.finditer(head):
+                self._head.setdefault(match[1].lower(), files.plain(match[2].strip()))
+            for wanted in ("name", "version"):
+                if not self._head.get(wanted):
+                    self._head.pop(wanted, None)
+                    self._damaged(f"its metadata states no {wanted}")
+            if not _VERSION.match(self._head.get("version", "0")):
+                self._damaged(f"its metadata states the version {self._head.pop('version')!r:.60}")
+        return self._head
+
+    def _read_metadata(self) -> bytes:
+        if self.folder_name.endswith(".dist-info"):
+            return files.read(os.path.join(self.path, "METADATA"), _HEAD, head=True)
+        if os.path.isdir(self.path):
+            return files.read(os.path.join(self.path, "PKG-INFO"), _HEAD, head=True)
+        return files.read(self.path, _HEAD, head=True)
+
+    def _damaged(self, why: str) -> None:
+        if self.problem is None:
+            self.problem = why
+
+    def check(self) -> str | None:
+        """Read the metadata and say what is wrong with it; None when nothing is."""
+        self._headers()
+        return self.problem
+
+    def text(self, name: str) -> str | None:
+        """A small file of the dist-info folder, None where it is not there."""
+        return files.text(os.path.join(self.path, name), _SMALL)
+
+    @property
+    def installer(self) -> str | None:
+        """Who installed it: "pip", "uv", "conda", ..."""
+        lines = (self.text("INSTALLER") or "").split()
+        return files.plain(lines[0]) if lines else None
+
+    @property
+    def direct_url(self) -> dict[str, Any] | None:
+        """direct_url.json (PEP 610), None where it is absent or damaged."""
+        content = self.text("direct_url.json")
+        if content is None:
+            return None
+        import json
+
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            self._damaged("its direct_url.json is not a JSON object")
+            return None
+        return value
+
+    @property
+    def editable(self) -> bool:
+        """Whether it was installed with `pip install --editable`."""
+        info = (self.direct_url or {}).get("dir_info")
+        return isinstance(info, dict) and info.get("editable") is True
+
+    def record(self) -> bytes:
+        """RECORD as it stands; empty where there is none (Debian's packages) or it is too large."""
+        if self._record is None:
+            self._record = b""
+            for name in ("RECORD", "installed-files.txt"):
+                path = os.path.join(self.path, name)
+                try:
+                    self._record = files.read(path, files.RECORD_LIMIT)
+                    break
+                except files.Unreadable as problem:
+                    if os.path.lexists(path):
+                        self._damaged(f"its {name} cannot be read: {problem}")
+        return self._record
+
+    def entries(self) -> Iterator[RecordEntry]:
+        """The lines of RECORD, without those that are none."""
+        raw = self.record().decode("utf-8", "surrogateescape")
+        legacy = not self.folder_name.endswith(".dist-info")
+        for line in raw.splitlines():
+            entry = _legacy_entry(self.folder_name, line) if legacy else _entry(line)
+            if entry is not None:
+                yield entry
+
+    def entry_of(self, relative: str) -> RecordEntry | None:
+        """The entry of one file, named relative to `site`; found without reading all lines."""
+        raw = self.record()
+        if not self.folder_name.endswith(".dist-info"):
+            for entry in self.entries():
+                if entry.path == relative:
+                    return entry
+            return None
+        name = os.fsencode(_quoted(relative)) + b","
+        at = raw.find(name)
+        while at > 0 and raw[at - 1] not in b"\r\n":
+            at = raw.find(name, at + 1)
+        if at < 0:
+            return None
+        end = raw.find(b"\n", at)
+        line = raw[at : end if end >= 0 else len(raw)]
+        return _entry(line.decode("utf-8", "surrogateescape").rstrip("\r"))
+
+
+def _quoted(path: str) -> str:
+    return '"' + path.replace('"', '""') + '"' if '"' in path or "," in path else path
+
+
+def _entry(line: str) -> RecordEntry | None:
+    parts = line.rsplit(",", 2)
+    if len(parts) != 3:
+        return None
+    path, digest, size = parts
+    if path.startswith('"') and path.endswith('"') and len(path) > 1:
+        path = path[1:-1].replace('""', '"')
+    if not path:
+        return None
+    return RecordEntry(path, digest or None, int(size) if size.isdecimal() else None)
+
+
+def _legacy_entry(folder_name: str, line: str) -> RecordEntry | None:
+    # installed-files.txt is relative to the egg-info folder itself.
+    if not line.strip():
+        return None
+    return RecordEntry(os.path.normpath(os.path.join(folder_name, line.strip())), None, None)
+
+
+class Distributions:
+    """All distributions on a search path, first folder first."""
+
+    def __init__(self, search_path: Sequence[str]) -> None:
+        self._search_path = search_path
+        self._folders: list[tuple[str, str]] | None = None
+        self._all: list[Distribution] | None = None
+
+    def folders(self) -> list[tuple[str, str]]:
+        """(folder as on sys.path, folder without symbolic links), each real one once."""
+        if self._folders is None:
+            self._folders = []
+            seen = set()
+            for folder in self._search_path:
+                real = os.path.realpath(folder)
+                if real not in seen:
+                    seen.add(real)
+                    self._folders.append((folder, real))
+        return self._folders
+
+    def all(self) -> list[Distribution]:
+        """Every distribution, shadowed ones too, in search order; nothing is opened for it."""
+        if self._all is None:
+            self._all = []
+            for folder, _ in self.folders():
+                self._all += [Distribution(folder, name) for name in _info_names(folder)]
+        return self._all
+
+    def __iter__(self) -> Iterator[Distribution]:
+        """The distributions that count: the first of each name."""
+        seen = set()
+        for one in self.all():
+            if one.key not in seen and not one.key.startswith("~"):
+                seen.add(one.key)
+                yield one
+
+    def find(self, name: str) -> Distribution | None:
+        """The distribution of that name, None where there is none."""
+        found = self.find_all(name)
+        return found[0] if found else None
+
+    def find_all(self, name: str) -> list[Distribution]:
+        """All of that name: more than one is an environment that pip did not leave so."""
+        wanted = normalise(name)
+        return [one for one in self.all() if one.key == wanted]
+
+    def owner_of(self, path: str | os.PathLike[str]) -> Distribution | None:
+        """The distribution whose RECORD lists a file, by its path as given or resolved."""
+        for one in self.owners_of(path):
+            return one
+        return None
+
+    def owners_of(self, path: str | os.PathLike[str]) -> Iterator[Distribution]:
+        """All distributions whose RECORD lists the file: two, where one overwrote another's."""
+        given = os.path.abspath(os.fspath(path))
+        folder, name = os.path.split(given)
+        spellings = {given: None, os.path.join(os.path.realpath(folder), name): None}
+        spellings[os.path.realpath(given)] = None
+        top = {one for spelling in spellings for one in self._top_folders(spelling)}
+        # The owner mostly carries the top folder's name: look there before reading every RECORD.
+        ranked = sorted(self.all(), key=lambda one: not _related(one.key, top))
+        for one in ranked:
+            for relative in self._relatives(one, spellings):
+                if one.entry_of(relative) is not None:
+                    yield one
+                    break
+
+    def _top_folders(self, path: str) -> Iterator[str]:
+        for folder, real in self.folders():
+            for base in (folder, real):
+                if path.startswith(base + os.sep):
+                    first = path[len(base) + 1 :].partition(os.sep)[0]
+                    yield normalise(first[: -len(".libs")] if first.endswith(".libs") else first)
+
+    def _relatives(self, one: Distribution, spellings: dict[str, None]) -> set[str]:
+        real = os.path.realpath(one.site)
+        relatives = set(spellings)
+        for spelling in spellings:
+            for base in (one.site, real):
+                relatives.add(os.path.relpath(spelling, base))
+        return relatives
+
+
+def _related(key: str, top: set[str]) -> bool:
+    return any(key.startswith(name) or name.startswith(key) for name in top)
+
+
+def _info_names(folder: str) -> list[str]:
+    if folder.endswith(".egg"):
+        # An unzipped egg on sys.path keeps its metadata in EGG-INFO.
+        return ["EGG-INFO"] if os.path.isdir(os.path.join(folder, "EGG-INFO")) else []
+    return [name for name in files.listing(folder) if name.endswith(_SUFFIXES)]

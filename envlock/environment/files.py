@@ -1,0 +1,68 @@
+"""Reading small files of unknown origin: limited in size, never waiting, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+#: Bytes; each well above the largest real file of its kind.
+CONFIG_LIMIT = 1 << 16
+HEADER_LIMIT = 1 << 20
+RECORD_LIMIT = 1 << 26
+
+
+class Unreadable(Exception):
+    """Why a file could not be read, as part of a sentence; never leaves this package."""
+
+
+def read(path: str, limit: int, *, head: bool = False) -> bytes:
+    """The content of a regular file of at most `limit` bytes; with `head`, its first `limit`.
+
+    Raises `Unreadable`.
+    """
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise Unreadable(getattr(error, "strerror", None) or str(error)) from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("it is not a regular file")
+        if status.st_size > limit and not head:
+            raise Unreadable(f"its {status.st_size} bytes are more than the allowed {limit}")
+        parts = []
+        left = limit
+        while left > 0:
+            part = os.read(fd, min(left, 1 << 24))
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+    finally:
+        os.close(fd)
+
+
+def text(path: str, limit: int, *, head: bool = False) -> str | None:
+    """The file as text, with bytes that are not UTF-8 replaced; None where it cannot be read."""
+    try:
+        return read(path, limit, head=head).decode("utf-8", "replace")
+    except Unreadable:
+        return None
+
+
+def listing(folder: str) -> list[str]:
+    """The names in a folder, sorted; empty where it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
+
+
+def plain(value: str) -> str:
+    """Text that goes into documents: no lone surrogates, no control characters, bounded."""
+    kept = value.encode("utf-8", "replace").decode("utf-8")[:500]
+    return kept if kept.isprintable() else "".join(c if c.isprintable() else "?" for c in kept)

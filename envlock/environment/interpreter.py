@@ -1,0 +1,119 @@
+"""Facts of a Python interpreter, without running it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+from ..models.manifest import PythonFacts
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .locate import EnvironmentPaths
+
+_EXTENSION = re.compile(r"\.((?:cpython|pypy)[-\w]+)\.so$")
+_SYSCONFIG = re.compile(r"_sysconfigdata_([a-z]*)_linux_([-\w]+)\.py$")
+_PATCHLEVEL = re.compile(r'^#define[ \t]+PY_VERSION[ \t]+"([^"\n]+)"', re.M)
+_CPYTHON_TAG = re.compile(r"cpython-\d+([a-z]*)")
+
+
+def read_python(paths: EnvironmentPaths) -> PythonFacts:
+    """The interpreter's version, ABI tag and build kind."""
+    if paths.running:
+        return _running()
+    soabi = _soabi(paths)
+    implementation = "pypy" if os.path.basename(paths.stdlib).startswith("pypy") else "cpython"
+    tag = _CPYTHON_TAG.match(soabi or "")
+    return PythonFacts(
+        version=_version(paths),
+        implementation=implementation,
+        soabi=soabi,
+        debug=None if tag is None else "d" in tag[1],
+        free_threaded=None if tag is None else "t" in tag[1],
+    )
+
+
+def _running() -> PythonFacts:
+    import _imp
+
+    # The source of sysconfig's SOABI; sysconfig itself would cost some milliseconds.
+    soabi = None
+    for suffix in _imp.extension_suffixes():
+        match = _EXTENSION.match(suffix)
+        if match:
+            soabi = match[1]
+            break
+    flags = getattr(sys, "abiflags", "")
+    return PythonFacts(
+        version=_dotted(sys.version_info),
+        implementation=sys.implementation.name,
+        soabi=soabi,
+        debug=hasattr(sys, "gettotalrefcount"),
+        free_threaded="t" in flags,
+    )
+
+
+def _dotted(info: sys._version_info) -> str:
+    kinds = {"alpha": "a", "beta": "b", "candidate": "rc"}
+    tail = f"{kinds[info.releaselevel]}{info.serial}" if info.releaselevel in kinds else ""
+    return f"{info.major}.{info.minor}.{info.micro}{tail}"
+
+
+def _soabi(paths: EnvironmentPaths) -> str | None:
+    """From the extension modules' names, else from the name of the build's `_sysconfigdata`."""
+    debug = "d" if re.search(r"\dt?dm?$", os.path.basename(paths.real_executable)) else ""
+    tags = []
+    for name in files.listing(os.path.join(paths.stdlib, "lib-dynload")):
+        match = _EXTENSION.search(name)
+        if match:
+            tags.append(match[1])
+    for name in files.listing(paths.stdlib):
+        match = _SYSCONFIG.match(name)
+        if match:
+            number = f"{paths.version[0]}{paths.version[1]}"
+            tags.append(f"cpython-{number}{match[1]}-{match[2]}")
+    # Debian installs a debug build's modules beside the others.
+    for tag in tags:
+        kind = _CPYTHON_TAG.match(tag)
+        if kind is None or ("d" in kind[1]) == bool(debug):
+            return tag
+    return None
+
+
+def _version(paths: EnvironmentPaths) -> str:
+    """The full version: from the binary, else the installed header, else `pyvenv.cfg`'s word."""
+    major, minor = paths.version
+    series = f"{major}.{minor}."
+    library = f"lib{os.path.basename(paths.stdlib)}.so.1.0"
+    for binary in (paths.real_executable, os.path.join(paths.base_prefix, "lib", library)):
+        found = _version_in(binary, series)
+        if found is not None:
+            return found
+    header = os.path.join(
+        paths.base_prefix, "include", os.path.basename(paths.stdlib), "patchlevel.h"
+    )
+    match = _PATCHLEVEL.search(files.text(header, files.HEADER_LIMIT) or "")
+    if match:
+        return files.plain(match[1].rstrip("+"))
+    config = files.text(os.path.join(paths.prefix, "pyvenv.cfg"), files.CONFIG_LIMIT) or ""
+    match = re.search(rf"^version(?:_info)? *= *({re.escape(series)}\d+)", config, re.M)
+    return match[1] if match else f"{major}.{minor}"
+
+
+def _version_in(path: str, series: str) -> str | None:
+    """PY_VERSION as a string constant of the interpreter's binary."""
+    from ..elf import ElfFile
+    from ..errors import InputError
+
+    try:
+        with ElfFile.open(path) as elf:
+            section = elf.section(".rodata")
+            if section is None:
+                return None
+            data = elf.section_bytes(section)
+    except InputError:
+        return None
+    match = re.search(rb"\0(" + re.escape(series).encode() + rb"\d+(?:(?:a|b|rc)\d+)?)\+?\0", data)
+    return match[1].decode() if match else None

@@ -1,0 +1,335 @@
+"""Where an environment keeps what: interpreter, prefixes, and the folders on its `sys.path`.
+
+Mirrors CPython's Modules/getpath.py (prefix and `pyvenv.cfg`) and Lib/site.py (site-packages,
+user site, `.pth` files), and Debian's patch to the latter, from the files alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+
+from ..errors import EnvironmentUnreadable
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_PYTHON_NAME = re.compile(r"(?:python|pypy)(?:\d+(?:\.\d+)*)?[a-z]*$")
+_LIBRARY_NAME = re.compile(r"(?:python|pypy)(\d+)\.(\d+)t?$")
+_PTH_LIMIT = 1 << 20
+
+
+class EnvironmentPaths:
+    """One environment's places. All paths are absolute; only `real_executable` is resolved."""
+
+    __slots__ = (
+        "base_prefix",
+        "executable",
+        "kind",
+        "prefix",
+        "real_executable",
+        "running",
+        "search_path",
+        "stdlib",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        prefix: str,
+        base_prefix: str,
+        executable: str,
+        stdlib: str,
+        version: tuple[int, int],
+        search_path: tuple[str, ...],
+        running: bool = False,
+    ) -> None:
+        self.prefix = prefix
+        self.base_prefix = base_prefix  # where the standard library is
+        self.executable = executable  # as named, symbolic links kept
+        self.real_executable = os.path.realpath(executable) if executable else ""
+        self.stdlib = stdlib
+        self.version = version  # (3, 11)
+        self.search_path = search_path  # sys.path without the standard library's own entries
+        self.running = running  # this very interpreter
+        self.kind = _kind(prefix, base_prefix)  # "venv", "conda" or "system"
+
+
+def _kind(prefix: str, base_prefix: str) -> str:
+    if os.path.isdir(os.path.join(prefix, "conda-meta")):
+        return "conda"
+    return "venv" if prefix != base_prefix else "system"
+
+
+def locate(env: str | os.PathLike[str] | None = None) -> EnvironmentPaths:
+    """Find an environment's places.
+
+    `env` is a virtual environment's, conda prefix's or installation's folder, or a Python
+    executable in it; None is the running interpreter. Nothing is run. Raises
+    `EnvironmentUnreadable`.
+    """
+    if env is None:
+        return _running()
+    try:
+        named = os.fspath(env)
+        status = os.stat(named)
+    except OSError as error:
+        if os.path.islink(named):
+            _fail(f"`{named}` is a broken link to `{os.readlink(named)}`")
+        _fail(f"environment `{named}` cannot be examined: {error.strerror}")
+    except (TypeError, ValueError) as error:
+        _fail(f"environment {env!r:.200} is not a path: {error}")
+    path = os.path.abspath(named)
+    if stat.S_ISDIR(status.st_mode):
+        executable = _executable_in(path, named)
+    elif stat.S_ISREG(status.st_mode):
+        executable = path
+    else:
+        _fail(f"environment `{named}` is neither a folder nor a Python executable")
+    return _other(executable)
+
+
+def _fail(message: str, hint: str | None = None) -> NoReturn:
+    raise EnvironmentUnreadable(message, hint=hint)
+
+
+# --- the running interpreter ---------------------------------------------------------------------
+
+
+def _running() -> EnvironmentPaths:
+    stdlib = os.path.dirname(os.__file__)
+    own = {stdlib, os.path.join(stdlib, "lib-dynload")}
+    path = []
+    for entry in sys.path:
+        if isinstance(entry, str):
+            folder = os.path.abspath(entry or ".")
+            if folder not in own and folder not in path and os.path.isdir(folder):
+                path.append(folder)
+    return EnvironmentPaths(
+        prefix=sys.prefix,
+        base_prefix=sys.base_prefix,
+        executable=sys.executable or "",
+        stdlib=stdlib,
+        version=sys.version_info[:2],
+        search_path=tuple(path),
+        running=True,
+    )
+
+
+# --- another one ---------------------------------------------------------------------------------
+
+
+def _executable_in(folder: str, named: str) -> str:
+    """The Python in a prefix: bin/python, python3, then pythonX.Y; what activation would offer."""
+    binaries = os.path.join(folder, "bin")
+    names = ["python", "python3", "pypy3"]
+    names += [name for name in files.listing(binaries) if _PYTHON_NAME.match(name)]
+    broken = None
+    for name in names:
+        candidate = os.path.join(binaries, name)
+        if os.path.isfile(candidate):
+            return candidate
+        if os.path.islink(candidate) and broken is None:
+            broken = candidate
+    if broken is not None:
+        _fail(
+            f"`{broken}` is a broken link to `{os.readlink(broken)}`",
+            "the Python it was made with is gone, make the environment again",
+        )
+    if _PYTHON_NAME.search(" ".join(files.listing(folder))) and os.path.basename(folder) == "bin":
+        _fail(f"`{named}` has no `bin/python`", f"name its parent, `{os.path.dirname(folder)}`")
+    if os.path.isdir(os.path.join(folder, "conda-meta")):
+        _fail(f"conda prefix `{named}` has no Python", f"conda install --prefix {named} python")
+    _fail(
+        f"`{named}` is not a Python environment, it has no `bin/python`",
+        "name a virtual environment's or conda prefix's folder, or a Python executable",
+    )
+
+
+def _other(executable: str) -> EnvironmentPaths:
+    real = os.path.realpath(executable)
+    _require_python(executable, real)
+    config = _find_config(executable)
+    if config is None:
+        places = [os.path.dirname(real)]
+        settings: dict[str, str] = {}
+    else:
+        settings = _read_config(config)
+        home = settings["home"]
+        if not os.path.isdir(home):
+            _fail(
+                f"`{config}` names the Python folder `{home}`, which does not exist",
+                "the Python it was made with is gone, make the environment again",
+            )
+        places = [home, os.path.realpath(home), os.path.dirname(real)]
+    found = _find_stdlib(places, real, settings)
+    if found is None:
+        _fail(f"no standard library belongs to `{executable}`, looked above `{places[0]}`")
+    base_prefix, stdlib = found
+    match = _LIBRARY_NAME.match(os.path.basename(stdlib))
+    assert match is not None
+    version = (int(match[1]), int(match[2]))
+    prefix = base_prefix if config is None else os.path.dirname(config)
+    search = _SearchPath(stdlib, base_prefix, version)
+    search.fill(prefix if config is not None else None, settings)
+    return EnvironmentPaths(
+        prefix=prefix,
+        base_prefix=base_prefix,
+        executable=executable,
+        stdlib=stdlib,
+        version=version,
+        search_path=tuple(search.folders),
+    )
+
+
+def _require_python(executable: str, real: str) -> None:
+    try:
+        head = files.read(real, 2, head=True)
+    except files.Unreadable as problem:
+        _fail(f"`{executable}` cannot be read: {problem}")
+    if head == b"#!":
+        _fail(
+            f"`{executable}` is a script, not a Python executable",
+            f"name what it starts: `{executable} -c 'import sys; print(sys.executable)'`",
+        )
+    names = (os.path.basename(executable), os.path.basename(real))
+    if not any(_PYTHON_NAME.match(name) for name in names):
+        _fail(f"`{executable}` is not a Python executable, going by its name")
+
+
+def _find_config(executable: str) -> str | None:
+    """`pyvenv.cfg` beside the executable or one folder up, symbolic links not followed."""
+    folder = os.path.dirname(executable)
+    for place in (folder, os.path.dirname(folder)):
+        candidate = os.path.join(place, "pyvenv.cfg")
+        if os.path.lexists(candidate):
+            return candidate
+    return None
+
+
+def _read_config(path: str) -> dict[str, str]:
+    """The settings of a `pyvenv.cfg`; raises when it cannot be one."""
+    try:
+        raw = files.read(path, files.CONFIG_LIMIT)
+    except files.Unreadable as problem:
+        _fail(f"`{path}` cannot be read: {problem}")
+    settings = {}
+    for line in raw.decode("utf-8", "surrogateescape").splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            settings[key.strip().lower()] = value.strip()
+    if not settings.get("home") or "\0" in settings["home"]:
+        _fail(f"`{path}` names no `home`, so the Python behind it is unknown")
+    return settings
+
+
+def _find_stdlib(places: list[str], real: str, settings: dict[str, str]) -> tuple[str, str] | None:
+    """The nearest folder above one of `places` with lib/pythonX.Y/os.py, and that folder."""
+    wanted = _wanted_names(real, settings)
+    for start in places:
+        folder = start
+        while True:
+            found = _stdlib_in(folder, wanted)
+            if found is not None:
+                return folder, found
+            parent = os.path.dirname(folder)
+            if parent == folder:
+                break
+            folder = parent
+    return None
+
+
+def _wanted_names(real: str, settings: dict[str, str]) -> list[str]:
+    """Names that the library folder may have, the likeliest first."""
+    names = []
+    name = os.path.basename(real).rstrip("dm")
+    if _LIBRARY_NAME.match(name):
+        names.append(name)
+    stated = settings.get("version_info") or settings.get("version") or ""
+    match = re.match(r"(\d+)\.(\d+)", stated)
+    if match:
+        names += [f"python{match[1]}.{match[2]}", f"pypy{match[1]}.{match[2]}"]
+        names.append(f"python{match[1]}.{match[2]}t")
+    return names
+
+
+def _stdlib_in(folder: str, wanted: list[str]) -> str | None:
+    # lib64 first: Fedora's sys.platlibdir, where os.py is then.
+    for libdir in ("lib64", "lib"):
+        parent = os.path.join(folder, libdir)
+        names = wanted or [name for name in files.listing(parent) if _LIBRARY_NAME.match(name)]
+        for name in names:
+            candidate = os.path.join(parent, name)
+            if os.path.isfile(os.path.join(candidate, "os.py")):
+                # A merged lib64 -> lib is not a platlibdir.
+                if libdir == "lib64" and os.path.islink(parent):
+                    candidate = os.path.join(folder, "lib", name)
+                return candidate
+    return None
+
+
+class _SearchPath:
+    """Builds the folders that Lib/site.py would put on `sys.path`, in its order."""
+
+    def __init__(self, stdlib: str, base_prefix: str, version: tuple[int, int]) -> None:
+        self.folders: list[str] = []
+        self.library = os.path.basename(stdlib)  # "python3.11", "python3.13t"
+        self.platlibdir = os.path.basename(os.path.dirname(stdlib))
+        self.base_prefix = base_prefix
+        self.version = version
+        # Debian's site.py looks for dist-packages, and only there outside virtual environments.
+        self.debian = os.path.isdir(os.path.join(base_prefix, "lib", "python3", "dist-packages"))
+
+    def fill(self, venv: str | None, settings: dict[str, str]) -> None:
+        for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+            if entry:
+                self._add(os.path.abspath(entry))
+        if venv is not None:
+            self._add_prefix(venv, True)
+            if settings.get("include-system-site-packages", "true").lower() != "true":
+                return
+        user = self._user_site()
+        if user is not None:
+            self._add_site(user)
+        self._add_prefix(self.base_prefix, venv is not None)
+
+    def _add(self, folder: str) -> bool:
+        if folder in self.folders or not os.path.isdir(folder):
+            return False
+        self.folders.append(folder)
+        return True
+
+    def _add_prefix(self, prefix: str, in_venv: bool) -> None:
+        libraries = [self.platlibdir] if self.platlibdir == "lib" else [self.platlibdir, "lib"]
+        if in_venv or not self.debian:
+            for name in libraries:
+                self._add_site(os.path.join(prefix, name, self.library, "site-packages"))
+        if self.debian:
+            self._add_site(os.path.join(prefix, "local/lib", self.library, "dist-packages"))
+            self._add_site(os.path.join(prefix, "lib/python3/dist-packages"))
+            self._add_site(os.path.join(prefix, "lib", self.library, "dist-packages"))
+
+    def _user_site(self) -> str | None:
+        if os.environ.get("PYTHONNOUSERSITE") or os.getuid() != os.geteuid():
+            return None
+        base = os.environ.get("PYTHONUSERBASE") or os.path.join("~", ".local")
+        return os.path.join(os.path.expanduser(base), "lib", self.library, "site-packages")
+
+    def _add_site(self, folder: str) -> None:
+        """site.addsitedir: the folder itself, then what its .pth files name."""
+        if not self._add(folder):
+            return
+        for name in files.listing(folder):
+            if name.endswith(".pth") and not name.startswith("."):
+                content = files.text(os.path.join(folder, name), _PTH_LIMIT) or ""
+                for line in content.lstrip("\ufeff").splitlines():
+                    # Lines that start with `import` are code; running it is not for us.
+                    if line.startswith(("#", "import ", "import\t")) or "\0" in line:
+                        continue
+                    if line.strip():
+                        self._add(os.path.abspath(os.path.join(folder, line.rstrip())))

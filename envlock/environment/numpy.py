@@ -1,0 +1,66 @@
+"""numpy as it is installed: its version and the two numbers that its C API check compares."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..models.manifest import NumpyFacts
+from . import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .distributions import Distributions
+
+_DEFINE = re.compile(r"^#define\s+NPY_(ABI|API)_VERSION\s+(0[xX][0-9a-fA-F]{1,8}|\d{1,10})\b", re.M)
+_VERSION = re.compile(
+    r"""^\s*(?:full_version|version|short_version)\s*=\s*["']([^"']+)["']""", re.M
+)
+_VERSIONEER = re.compile(r'''^\s*"version":\s*"([^"]+)"''', re.M)
+
+
+def read_numpy(search_path: Sequence[str], distributions: Distributions) -> NumpyFacts | None:
+    """The numpy that `import numpy` would take; None where there is none.
+
+    `c_api` is NPY_API_VERSION ("feature version"), `abi` NPY_ABI_VERSION, both from the installed
+    `_numpyconfig.h`; None where the headers were left out.
+    """
+    package = find_package(search_path, "numpy")
+    if package is None:
+        return None
+    c_api, abi = _levels(package)
+    return NumpyFacts(version=_version(package, distributions), c_api=c_api, abi=abi)
+
+
+def find_package(search_path: Sequence[str], name: str) -> str | None:
+    """The folder of a top-level package: the first on the path with an `__init__.py`."""
+    for folder in search_path:
+        if os.path.isfile(os.path.join(folder, name, "__init__.py")):
+            return os.path.join(folder, name)
+    return None
+
+
+def _version(package: str, distributions: Distributions) -> str:
+    # The file that numpy.__version__ comes from; a dist-info may be left from another one.
+    for name, pattern in (("version.py", _VERSION), ("_version.py", _VERSIONEER)):
+        content = files.text(os.path.join(package, name), files.HEADER_LIMIT)
+        match = pattern.search(content or "")
+        if match:
+            return files.plain(match[1])
+    site = os.path.dirname(package)
+    for one in distributions.find_all("numpy"):
+        if one.site == site:
+            return one.version
+    return "unknown"
+
+
+def _levels(package: str) -> tuple[int | None, int | None]:
+    for core in ("_core", "core"):
+        header = os.path.join(package, core, "include", "numpy", "_numpyconfig.h")
+        content = files.text(header, files.HEADER_LIMIT)
+        if content:
+            found = {match[1]: int(match[2], 0) for match in _DEFINE.finditer(content)}
+            return found.get("API"), found.get("ABI")
+    return None, None

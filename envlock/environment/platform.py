@@ -1,0 +1,107 @@
+"""The machine and the C and C++ run time that an environment's Python runs on."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..elf import ElfFile
+from ..errors import InputError
+from ..models.manifest import PlatformFacts
+from . import files
+
+PT_INTERP = 3
+
+_MUSL_VERSION = re.compile(rb"\0(1\.[12]\.\d{1,3}(?:-git-[-\w]+)?)\0")
+
+
+def read_platform(executable: str) -> PlatformFacts:
+    """Machine and C library of a Python executable; libstdc++ is the linker's to find.
+
+    The C library is the one whose dynamic linker the executable names (PT_INTERP). "glibc" comes
+    with the version that it defines up to, as gnu_get_libc_version() tells.
+    """
+    try:
+        with ElfFile.open(executable) as elf:
+            machine = elf.machine
+            loader = _interpreter(elf)
+    except InputError:
+        machine, loader = os.uname().machine, None
+    libc, version = _libc(loader)
+    return PlatformFacts(machine=machine, libc=libc, libc_version=version)
+
+
+def libstdcxx_levels(path: str | os.PathLike[str]) -> tuple[str | None, str | None]:
+    """The highest GLIBCXX_ and CXXABI_ version that a libstdc++ defines: ("3.4.30", "1.3.13").
+
+    Raises `FileAccessError` or `ElfError`.
+    """
+    with ElfFile.open(path) as elf:
+        names = elf.dynamic.version_definitions.names
+    return highest(names, b"GLIBCXX_"), highest(names, b"CXXABI_")
+
+
+def highest(names: frozenset[bytes], prefix: bytes) -> str | None:
+    """The highest dotted number behind a version name's prefix: of GLIBC_2.2.5 and GLIBC_2.36."""
+    best: tuple[int, ...] = ()
+    for name in names:
+        if name.startswith(prefix):
+            parts = name[len(prefix) :].split(b".")
+            if all(part.isdigit() and len(part) < 10 for part in parts):
+                best = max(best, tuple(int(part) for part in parts))
+    return ".".join(str(number) for number in best) or None
+
+
+def _interpreter(elf: ElfFile) -> str | None:
+    for segment in elf.segments:
+        if segment.type == PT_INTERP:
+            end = segment.offset + segment.filesz
+            name = elf.string(segment.offset, end, "the program interpreter's name")
+            return os.fsdecode(name)
+    return None
+
+
+def _libc(loader: str | None) -> tuple[str | None, str | None]:
+    """Kind and version of the C library that belongs to a dynamic linker."""
+    if loader is None or not os.path.exists(loader):
+        return None, None
+    if os.path.basename(loader).startswith("ld-musl"):
+        return "musl", _musl_version(loader)
+    real = os.path.realpath(loader)
+    own = _own_glibc()
+    if own is not None and real == _own_loader():
+        return "glibc", own
+    try:
+        with ElfFile.open(os.path.join(os.path.dirname(real), "libc.so.6")) as elf:
+            defined = elf.dynamic.version_definitions.names
+    except InputError:
+        return "glibc", None
+    return "glibc", highest(defined, b"GLIBC_")
+
+
+def _own_glibc() -> str | None:
+    """The version of the C library that this process runs on; None where it is not glibc."""
+    try:
+        kind, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (OSError, ValueError):
+        return None
+    return version if kind == "glibc" and version else None
+
+
+def _own_loader() -> str | None:
+    try:
+        with ElfFile.open("/proc/self/exe") as elf:
+            loader = _interpreter(elf)
+    except InputError:
+        return None
+    return None if loader is None else os.path.realpath(loader)
+
+
+def _musl_version(loader: str) -> str | None:
+    # musl's dynamic linker is its C library, and prints its version when run without arguments.
+    try:
+        raw = files.read(loader, 1 << 24)
+    except files.Unreadable:
+        return None
+    match = _MUSL_VERSION.search(raw)
+    return match[1].decode() if match else None
