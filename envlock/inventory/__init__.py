@@ -1,0 +1,1 @@
+"""What environments are, how two of them differ, and the way back to one that worked."""

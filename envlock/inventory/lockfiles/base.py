@@ -1,0 +1,181 @@
+"""What all lock files come down to, and the platform that they are read for."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from ...errors import DependencyMissing, InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SEPARATORS = re.compile(r"[-_.]+")
+
+
+class LockFileError(InputError):
+    """A lock file that is damaged, or no lock file at all."""
+
+
+def normalise(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return _SEPARATORS.sub("-", name).lower()
+
+
+class Target:
+    """The environment that a lock file is read for: interpreter version and machine."""
+
+    __slots__ = ("machine", "python")
+
+    def __init__(self, python: str, machine: str) -> None:
+        self.python = python  # "3.11.7"
+        self.machine = machine  # "x86_64"
+
+    @classmethod
+    def running(cls) -> Target:
+        """The interpreter that envlock runs in."""
+        import os
+
+        return cls(".".join(map(str, sys.version_info[:3])), os.uname().machine)
+
+    @property
+    def subdir(self) -> str:
+        """conda's platform name."""
+        return {"x86_64": "linux-64", "i686": "linux-32"}.get(self.machine, f"linux-{self.machine}")
+
+    def markers(self) -> dict[str, str]:
+        """The values that environment markers are evaluated with (PEP 508)."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.python,
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.python,
+            "python_version": ".".join(self.python.split(".")[:2]),
+            "sys_platform": "linux",
+        }
+
+
+class Pin:
+    """One package of a lock file."""
+
+    __slots__ = (
+        "build",
+        "channel",
+        "hashes",
+        "manager",
+        "name",
+        "sha256",
+        "source",
+        "specifier",
+        "version",
+    )
+
+    def __init__(
+        self,
+        manager: str,
+        name: str,
+        version: str | None,
+        *,
+        specifier: str | None = None,
+        build: str | None = None,
+        channel: str | None = None,
+        hashes: tuple[str, ...] = (),
+        sha256: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.manager = manager  # "pip" or "conda"
+        self.name = normalise(name) if manager == "pip" else name.lower()
+        self.version = version  # None: only constrained, see `specifier`
+        self.specifier = specifier  # ">=1.24,<2"
+        self.build = build  # conda's build string
+        self.channel = channel
+        self.hashes = hashes  # "sha256:..." of every file that the lock allows
+        self.sha256 = sha256  # of the one conda archive
+        self.source = source  # a VCS commit, "name @ url": not from an index
+
+    def __repr__(self) -> str:
+        return f"Pin({self.manager}, {self.name}, {self.version or self.specifier})"
+
+
+class LockFile:
+    """The pins of one file. `complete`: what it does not name does not belong there."""
+
+    __slots__ = ("complete", "kind", "notes", "path", "pins", "python")
+
+    def __init__(
+        self,
+        path: str,
+        kind: str,
+        pins: list[Pin],
+        *,
+        complete: bool,
+        notes: tuple[str, ...] = (),
+        python: str | None = None,
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.pins = pins
+        self.complete = complete
+        self.notes = notes  # what could not be read or was left aside, one sentence each
+        self.python = python  # the interpreter it asks for, ">=3.9"
+
+
+def missing(module: str, extra: str, kind: str) -> DependencyMissing:
+    """The error for a reader's library that is not installed."""
+    return DependencyMissing(
+        f"reading `{kind}` needs the Python package `{module}`",
+        hint=f"pip install 'tf-envlock[{extra}]'",
+    )
+
+
+def parse_toml(path: str, text: str) -> dict[str, Any]:
+    """TOML text as a table; raises `LockFileError`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ImportError:
+            raise missing("tomli", "locks", path) from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LockFileError(f"`{path}` is not TOML: {error}") from None
+
+
+def parse_yaml(path: str, text: str) -> dict[str, Any]:
+    """YAML text as a table (safe types only); raises `LockFileError`."""
+    try:
+        import yaml
+    except ImportError:
+        raise missing("PyYAML", "locks", path) from None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        value = yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise LockFileError(f"`{path}` is not YAML: {reason:.200}") from None
+    if not isinstance(value, dict):
+        raise LockFileError(f"`{path}` is not a YAML mapping")
+    return value
+
+
+def table(value: object) -> dict[str, Any]:
+    """The value if it is a mapping with text keys, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def string(value: object) -> str | None:
+    """The value if it is text, else None."""
+    return value if isinstance(value, str) and value else None
