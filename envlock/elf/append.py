@@ -67,7 +67,7 @@ class Plan:
         )
 
 
-def require_shared_library(elf: ElfFile) -> None:
+def require_plugin(elf: ElfFile) -> None:
     """Raise `ElfError` for an ELF file that dlopen does not take for what it is: no ET_DYN, a
     position-independent executable, separate debug information."""
     kinds = {
@@ -102,7 +102,7 @@ def plan_append(elf: ElfFile, payload: bytes) -> Plan:
     Raises `ElfError` for anything that is no shared library, and for one without section headers
     or section names: the next `strip` would silently drop what no section header names.
     """
-    require_shared_library(elf)
+    require_plugin(elf)
     hint = "compile the linked-in form into it instead: `envlock note`"
     if not elf.sections:
         raise ElfError(
