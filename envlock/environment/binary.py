@@ -12,43 +12,45 @@ if TYPE_CHECKING:
     from ..elf import ElfFile
 
 # `git describe --long`: tag, commits since, commit.
-_GIT = re.compile(rb"\0(v(\d+\.\d+)\.\d+[-.\w]{0,40}?-\d{1,7}-g[0-9a-f]{7,40}[-\w]{0,40})\0")
-_GCC_COMMENT = re.compile(rb"GCC: \([^\0]*?\) (\d+\.\d+\.\d+(?: \d{8})?)")
-_CLANG_COMMENT = re.compile(rb"([^\0]*?)clang version ([^\0]+)")
+_GIT = rb"\0(v(\d+\.\d+)\.\d+[-.\w]{0,40}?-\d{1,7}-g[0-9a-f]{7,40}[-\w]{0,40})\0"
+_GCC_COMMENT = rb"GCC: \([^\0]*?\) (\d+\.\d+\.\d+(?: \d{8})?)"
+_CLANG_COMMENT = rb"([^\0]*?)clang version ([^\0]+)"
 
 # tensorflow::OpDefBuilder::Attr(std::string), exported by every release from 2.5 on.
 _ATTR = b"_ZN10tensorflow12OpDefBuilder4AttrE"
 _NEW_STRING = b"NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 _OLD_STRING = b"Ss"
 
+_WHOLE_LIMIT = 1 << 27  # bytes
 _ONLY_AST = 0x400  # ast.PyCF_ONLY_AST; the ast module itself is not needed
 
 
-def _range(elf: ElfFile, section: str) -> tuple[int, int]:
-    """File offsets of a section; the whole file where the section headers are gone."""
+def _content(elf: ElfFile, section: str) -> bytes:
+    """A section's bytes (searched several times faster than the mapping itself).
+
+    Where the section headers are gone, the whole file as far as the limit.
+    """
     found = elf.section(section)
-    if found is None or found.offset + found.size > elf.size:
-        return 0, elf.size
-    return found.offset, found.offset + found.size
+    if found is None:
+        return elf.data[:_WHOLE_LIMIT]
+    return elf.section_bytes(found)
 
 
 def version_strings(elf: ElfFile) -> tuple[str | None, str | None, str | None]:
     """tf_git_version(), tf_compiler_version() and TF_VERSION_STRING, found among the constants."""
-    start, end = _range(elf, ".rodata")
+    constants = _content(elf, ".rodata")
     # Searching for the tag's start first is several times faster than the pattern.
-    at = start
-    while True:
-        at = elf.data.find(b"\0v", at, end)
-        if at < 0:
-            return None, None, None
-        git = _GIT.match(elf.data, at, min(end, at + 200))
+    at = constants.find(b"\0v")
+    while at >= 0:
+        git = re.match(_GIT, constants[at : at + 200])
         if git:
-            break
-        at += 1
-    return git[1].decode(), _compiler(elf, start, end), _release(elf, git[2], start, end)
+            release = _release(constants, git[2])
+            return git[1].decode(), _compiler(elf, constants), release
+        at = constants.find(b"\0v", at + 1)
+    return None, None, None
 
 
-def _compiler(elf: ElfFile, start: int, end: int) -> str | None:
+def _compiler(elf: ElfFile, constants: bytes) -> str | None:
     """__VERSION__ of the compiler: `.comment` tells who it may be, the constants who it was.
 
     `.comment` alone is not enough: it also names the compilers of linked-in objects.
@@ -57,31 +59,24 @@ def _compiler(elf: ElfFile, start: int, end: int) -> str | None:
     if section is None or section.size > 1 << 16:
         return None
     for entry in elf.section_bytes(section).split(b"\0"):
-        clang = _CLANG_COMMENT.match(entry)
-        gcc = _GCC_COMMENT.match(entry)
+        clang = re.match(_CLANG_COMMENT, entry)
+        gcc = re.match(_GCC_COMMENT, entry)
         if clang:
             text = clang[1] + b"Clang " + clang[2]
         elif gcc:
             text = gcc[1]
         else:
             continue
-        if elf.data.find(b"\0" + text + b"\0", start, end) >= 0:
+        if b"\0" + text + b"\0" in constants:
             return text.decode("utf-8", "replace")
     return None
 
 
-def _release(elf: ElfFile, series: bytes, start: int, end: int) -> str | None:
+def _release(constants: bytes, series: bytes) -> str | None:
     """The release number: the constant of the same minor release as the git tag."""
-    pattern = re.compile(rb"\0(" + re.escape(series) + rb"\.\d{1,3}(?:-?rc\d{1,2})?)\0")
-    at = start
-    while True:
-        at = elf.data.find(b"\0" + series + b".", at, end)
-        if at < 0:
-            return None
-        match = pattern.match(elf.data, at, min(end, at + 40))
-        if match:
-            return match[1].decode().replace("-", "")
-        at += 1
+    pattern = rb"\0(" + re.escape(series) + rb"\.\d{1,3}(?:-?rc\d{1,2})?)\0"
+    found = re.search(pattern, constants)
+    return None if found is None else found[1].decode().replace("-", "")
 
 
 def cxx11_abi(elf: ElfFile) -> bool | None:
@@ -99,35 +94,34 @@ def loads_constant(elf: ElfFile, number: int) -> bool:
     x86-64: `mov r32, imm32` (B8+r id). aarch64: MOVZ of the lower half followed by MOVK of the
     upper one into the same register.
     """
-    start, end = _range(elf, ".text")
     if elf.machine == "x86_64":
-        return _loads_x86(elf, number, start, end)
+        return _loads_x86(_content(elf, ".text"), number)
     if elf.machine == "aarch64":
-        return _loads_aarch64(elf, number, start, end)
+        return _loads_aarch64(_content(elf, ".text"), number)
     return False
 
 
-def _loads_x86(elf: ElfFile, number: int, start: int, end: int) -> bool:
+def _loads_x86(code: bytes, number: int) -> bool:
     needle = number.to_bytes(4, "little")
-    at = elf.data.find(needle, start + 1, end)
+    at = code.find(needle, 1)
     while at >= 0:
-        if elf.data[at - 1] & 0xF8 == 0xB8:
+        if code[at - 1] & 0xF8 == 0xB8:
             return True
-        at = elf.data.find(needle, at + 1, end)
+        at = code.find(needle, at + 1)
     return False
 
 
-def _loads_aarch64(elf: ElfFile, number: int, start: int, end: int) -> bool:
+def _loads_aarch64(code: bytes, number: int) -> bool:
     low = 0x52800000 | (number & 0xFFFF) << 5
     high = 0x72A00000 | (number >> 16) << 5
     for register in range(31):
         needle = (low | register).to_bytes(4, "little")
         follower = (high | register).to_bytes(4, "little")
-        at = elf.data.find(needle, start, end)
+        at = code.find(needle)
         while at >= 0:
-            if at % 4 == 0 and follower in elf.data[at + 4 : at + 36]:
+            if at % 4 == 0 and follower in code[at + 4 : at + 36]:
                 return True
-            at = elf.data.find(needle, at + 1, end)
+            at = code.find(needle, at + 1)
     return False
 
 

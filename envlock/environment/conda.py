@@ -15,13 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_TOKEN = re.compile(r"/t/[^/]+")
-_SUBDIR = re.compile(r"/(?:noarch|(?:linux|osx|win|emscripten|wasi|freebsd|zos)-[A-Za-z0-9_]+)/?$")
-_DIGEST = re.compile(r"[0-9a-fA-F]{32,64}$")
+_TOKEN = r"/t/[^/]+"
+_SUBDIR = r"/(?:noarch|(?:linux|osx|win|emscripten|wasi|freebsd|zos)-[A-Za-z0-9_]+)/?$"
+_DIGEST = r"[0-9a-fA-F]{32,64}$"
 
-_METADATA = re.compile(
-    rb'"([^"\\\n]{1,500}(?:\.dist-info/METADATA|\.egg-info/PKG-INFO|\.egg-info))"'
-)
+_METADATA = rb'"([^"\\\n]{1,500}(?:\.dist-info/METADATA|\.egg-info/PKG-INFO|\.egg-info))"'
 
 UNKNOWN = "unknown"
 
@@ -107,19 +105,19 @@ class PrefixRecord:
     def url(self) -> str | None:
         """Where the package was downloaded, without credentials."""
         value = self._text("url")
-        return None if value is None else _TOKEN.sub("", re.sub(r"://[^/@]*@", "://", value))
+        return None if value is None else re.sub(_TOKEN, "", re.sub(r"://[^/@]*@", "://", value))
 
     @property
     def sha256(self) -> str | None:
         """Digest of the package archive, as recorded."""
         value = self._text("sha256")
-        return value.lower() if value and _DIGEST.match(value) else None
+        return value.lower() if value and re.match(_DIGEST, value) else None
 
     @property
     def md5(self) -> str | None:
         """Digest of the package archive, as recorded by older conda."""
         value = self._text("md5")
-        return value.lower() if value and _DIGEST.match(value) else None
+        return value.lower() if value and re.match(_DIGEST, value) else None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -151,7 +149,7 @@ def channel_name(channel: str) -> str | None:
     if not separator:
         local = channel.startswith(("/", "."))
         return os.path.basename(channel.rstrip("/")) if local else channel.strip("/") or None
-    rest = _SUBDIR.sub("", _TOKEN.sub("", "/" + rest))
+    rest = re.sub(_SUBDIR, "", re.sub(_TOKEN, "", "/" + rest))
     if scheme == "file":
         return os.path.basename(rest.rstrip("/")) or None
     return rest.lstrip("/").partition("/")[2].strip("/") or None
@@ -193,7 +191,9 @@ class CondaPrefix:
             for record in self.records():
                 raw = record.raw()
                 if b"-info" in raw:
-                    found |= {match.decode("utf-8", "replace") for match in _METADATA.findall(raw)}
+                    found |= {
+                        match.decode("utf-8", "replace") for match in re.findall(_METADATA, raw)
+                    }
             self._metadata = frozenset(found)
         return self._metadata
 

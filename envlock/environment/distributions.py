@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 _HEAD = 1 << 16
 _SMALL = 1 << 16
-_SEPARATORS = re.compile(r"[-_.]+")
-_HEADER = re.compile(r"^(Name|Version):[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]*$")
+_VERSION_MARKS = {ord(mark): None for mark in ".!+_-"}
 _SUFFIXES = (".dist-info", ".egg-info")
 
 UNKNOWN = "unknown"
@@ -29,7 +27,16 @@ UNKNOWN = "unknown"
 
 def normalise(name: str) -> str:
     """A distribution name in the form that names are compared in, with `_` (PEP 503, PEP 491)."""
-    return _SEPARATORS.sub("_", name).lower()
+    plain = name.lower().replace("-", "_").replace(".", "_")
+    while "__" in plain:
+        plain = plain.replace("__", "_")
+    return plain
+
+
+def _is_version(text: str) -> bool:
+    """Whether text can be a version: no more than PEP 440's characters."""
+    bare = text.translate(_VERSION_MARKS)
+    return bare.isalnum() and bare.isascii() and text[0].isalnum()
 
 
 class RecordEntry:
@@ -90,7 +97,7 @@ class Distribution:
         stated = self._stem().partition("-")[2]
         if not self.folder_name.endswith(".dist-info"):
             stated = re.sub(r"-py\d+(\.\d+)?$", "", stated)
-        return stated if _VERSION.match(stated) else UNKNOWN
+        return stated if _is_version(stated) else UNKNOWN
 
     def _headers(self) -> dict[str, str]:
         if self._head is None:
@@ -100,14 +107,17 @@ class Distribution:
             except files.Unreadable as problem:
                 self._damaged(f"its metadata cannot be read: {problem}")
                 return self._head
-            head = raw.decode("utf-8", "replace").split("\n\n", 1)[0].split("\r\n\r\n", 1)[0]
-            for match in _HEADER.finditer(head):
-                self._head.setdefault(match[1].lower(), files.plain(match[2].strip()))
+            for line in raw.decode("utf-8", "replace").splitlines():
+                if not line:
+                    break
+                key, _, value = line.partition(":")
+                if key.lower() in ("name", "version"):
+                    self._head.setdefault(key.lower(), files.plain(value.strip()))
             for wanted in ("name", "version"):
                 if not self._head.get(wanted):
                     self._head.pop(wanted, None)
                     self._damaged(f"its metadata states no {wanted}")
-            if not _VERSION.match(self._head.get("version", "0")):
+            if not _is_version(self._head.get("version", "0")):
                 self._damaged(f"its metadata states the version {self._head.pop('version')!r:.60}")
         return self._head
 

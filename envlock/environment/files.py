@@ -66,3 +66,16 @@ def plain(value: str) -> str:
     """Text that goes into documents: no lone surrogates, no control characters, bounded."""
     kept = value.encode("utf-8", "replace").decode("utf-8")[:500]
     return kept if kept.isprintable() else "".join(c if c.isprintable() else "?" for c in kept)
+
+
+def macro(content: str, name: str) -> str | None:
+    """The first word that a C header's `#define name` stands for; None where there is none."""
+    at = content.find(name)
+    while at >= 0:
+        rest = content[at + len(name) : at + len(name) + 200]
+        before = content[max(0, at - 40) : at].rpartition("\n")[2].split()
+        if before in (["#define"], ["#", "define"]) and rest[:1] in (" ", "\t"):
+            words = rest.partition("\n")[0].split()
+            return words[0] if words else None
+        at = content.find(name, at + 1)
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from ..models.manifest import HeaderVersions
 from . import files
@@ -11,15 +10,6 @@ from . import files
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_DEFINE = r"^[ \t]*#[ \t]*define[ \t]+{}[ \t]+(\w+)"
-_EIGEN = re.compile(_DEFINE.format(r"EIGEN_(WORLD|MAJOR|MINOR|PATCH)_VERSION"), re.M)
-_ABSL = re.compile(
-    _DEFINE.format(r"ABSL_OPTION_(USE_INLINE_NAMESPACE|INLINE_NAMESPACE_NAME)"), re.M
-)
-_PROTOBUF = re.compile(_DEFINE.format(r"(GOOGLE_PROTOBUF|PROTOBUF_OSS|PROTOBUF)_VERSION"), re.M)
-_TENSORFLOW = re.compile(_DEFINE.format(r"TF_(MAJOR|MINOR|PATCH)_VERSION"), re.M)
-_SUFFIX = re.compile(r'^#define[ \t]+TF_VERSION_SUFFIX[ \t]+"([^"\n]*)"', re.M)
 
 
 def read_headers(folders: Sequence[str]) -> HeaderVersions:
@@ -42,24 +32,17 @@ def read_headers(folders: Sequence[str]) -> HeaderVersions:
 def read_tensorflow_version(include: str) -> str | None:
     """TensorFlow's own version as its headers state it: releases up to 2.18 do."""
     content = _text(include, "tensorflow/core/public/version.h")
-    found = _macros(_TENSORFLOW, content)
-    if not {"MAJOR", "MINOR", "PATCH"} <= found.keys():
+    parts = [files.macro(content, f"TF_{part}_VERSION") for part in ("MAJOR", "MINOR", "PATCH")]
+    numbers = [part for part in parts if part is not None and part.isdecimal()]
+    if len(numbers) != 3:
         return None
-    suffix = _SUFFIX.search(content)
-    # "-rc1" is spelled "rc1" where versions are compared.
-    tail = suffix[1].replace("-", "") if suffix else ""
-    return f"{found['MAJOR']}.{found['MINOR']}.{found['PATCH']}{files.plain(tail)}"
+    # The suffix "-rc1" is spelled "rc1" where versions are compared.
+    suffix = (files.macro(content, "TF_VERSION_SUFFIX") or "").strip('"').replace("-", "")
+    return ".".join(numbers) + files.plain(suffix)
 
 
 def _text(folder: str, name: str) -> str:
     return files.text(os.path.join(folder, name), files.HEADER_LIMIT) or ""
-
-
-def _macros(pattern: re.Pattern[str], content: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for match in pattern.finditer(content):
-        found.setdefault(match[1], match[2])
-    return found
 
 
 def _first(
@@ -75,24 +58,23 @@ def _first(
 
 
 def _eigen(content: str) -> str | None:
-    found = _macros(_EIGEN, content)
     # Since 5.0 Eigen counts semantically and the "world" number stays 3 for good.
-    parts = ("MAJOR", "MINOR", "PATCH") if "PATCH" in found else ("WORLD", "MAJOR", "MINOR")
-    numbers = [found.get(part, "") for part in parts]
+    semantic = files.macro(content, "EIGEN_PATCH_VERSION") is not None
+    parts = ("MAJOR", "MINOR", "PATCH") if semantic else ("WORLD", "MAJOR", "MINOR")
+    numbers = [files.macro(content, f"EIGEN_{part}_VERSION") or "" for part in parts]
     return ".".join(numbers) if all(number.isdecimal() for number in numbers) else None
 
 
 def _absl(content: str) -> str | None:
-    found = _macros(_ABSL, content)
-    if found.get("USE_INLINE_NAMESPACE") != "1":
+    if files.macro(content, "ABSL_OPTION_USE_INLINE_NAMESPACE") != "1":
         return None
-    return found.get("INLINE_NAMESPACE_NAME")
+    name = files.macro(content, "ABSL_OPTION_INLINE_NAMESPACE_NAME")
+    return files.plain(name) if name else None
 
 
 def _protobuf(content: str) -> str | None:
-    found = _macros(_PROTOBUF, content)
-    for name in ("PROTOBUF_OSS", "GOOGLE_PROTOBUF", "PROTOBUF"):
-        number = found.get(name, "")
+    for name in ("PROTOBUF_OSS_VERSION", "GOOGLE_PROTOBUF_VERSION", "PROTOBUF_VERSION"):
+        number = files.macro(content, name) or ""
         # major * 10**6 + minor * 10**3 + patch
         if number.isdecimal() and len(number) <= 9:
             value = int(number)

@@ -13,10 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .locate import EnvironmentPaths
 
-_EXTENSION = re.compile(r"\.((?:cpython|pypy)[-\w]+)\.so$")
-_SYSCONFIG = re.compile(r"_sysconfigdata_([a-z]*)_linux_([-\w]+)\.py$")
-_PATCHLEVEL = re.compile(r'^#define[ \t]+PY_VERSION[ \t]+"([^"\n]+)"', re.M)
-_CPYTHON_TAG = re.compile(r"cpython-\d+([a-z]*)")
+_EXTENSION = r"\.((?:cpython|pypy)[-\w]+)\.so$"
+_SYSCONFIG = r"_sysconfigdata_([a-z]*)_linux_([-\w]+)\.py$"
+_CPYTHON_TAG = r"cpython-\d+([a-z]*)"
 
 
 def read_python(paths: EnvironmentPaths) -> PythonFacts:
@@ -25,7 +24,7 @@ def read_python(paths: EnvironmentPaths) -> PythonFacts:
         return _running()
     soabi = _soabi(paths)
     implementation = "pypy" if os.path.basename(paths.stdlib).startswith("pypy") else "cpython"
-    tag = _CPYTHON_TAG.match(soabi or "")
+    tag = re.match(_CPYTHON_TAG, soabi or "")
     return PythonFacts(
         version=_version(paths),
         implementation=implementation,
@@ -41,7 +40,7 @@ def _running() -> PythonFacts:
     # The source of sysconfig's SOABI; sysconfig itself would cost some milliseconds.
     soabi = None
     for suffix in _imp.extension_suffixes():
-        match = _EXTENSION.match(suffix)
+        match = re.match(_EXTENSION, suffix)
         if match:
             soabi = match[1]
             break
@@ -66,17 +65,17 @@ def _soabi(paths: EnvironmentPaths) -> str | None:
     debug = "d" if re.search(r"\dt?dm?$", os.path.basename(paths.real_executable)) else ""
     tags = []
     for name in files.listing(os.path.join(paths.stdlib, "lib-dynload")):
-        match = _EXTENSION.search(name)
+        match = re.search(_EXTENSION, name)
         if match:
             tags.append(match[1])
     for name in files.listing(paths.stdlib):
-        match = _SYSCONFIG.match(name)
+        match = re.match(_SYSCONFIG, name)
         if match:
             number = f"{paths.version[0]}{paths.version[1]}"
             tags.append(f"cpython-{number}{match[1]}-{match[2]}")
     # Debian installs a debug build's modules beside the others.
     for tag in tags:
-        kind = _CPYTHON_TAG.match(tag)
+        kind = re.match(_CPYTHON_TAG, tag)
         if kind is None or ("d" in kind[1]) == bool(debug):
             return tag
     return None
@@ -94,9 +93,9 @@ def _version(paths: EnvironmentPaths) -> str:
     header = os.path.join(
         paths.base_prefix, "include", os.path.basename(paths.stdlib), "patchlevel.h"
     )
-    match = _PATCHLEVEL.search(files.text(header, files.HEADER_LIMIT) or "")
-    if match:
-        return files.plain(match[1].rstrip("+"))
+    stated = files.macro(files.text(header, files.HEADER_LIMIT) or "", "PY_VERSION")
+    if stated:
+        return files.plain(stated.strip('"').rstrip("+"))
     config = files.text(os.path.join(paths.prefix, "pyvenv.cfg"), files.CONFIG_LIMIT) or ""
     match = re.search(rf"^version(?:_info)? *= *({re.escape(series)}\d+)", config, re.M)
     return match[1] if match else f"{major}.{minor}"

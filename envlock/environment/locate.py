@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_PYTHON_NAME = re.compile(r"(?:python|pypy)(?:\d+(?:\.\d+)*)?[a-z]*$")
-_LIBRARY_NAME = re.compile(r"(?:python|pypy)(\d+)\.(\d+)t?$")
+_PYTHON_NAME = r"(?:python|pypy)(?:\d+(?:\.\d+)*)?[a-z]*$"
+_LIBRARY_NAME = r"(?:python|pypy)(\d+)\.(\d+)t?$"
 _PTH_LIMIT = 1 << 20
 
 
@@ -128,7 +128,7 @@ def _executable_in(folder: str, named: str) -> str:
     """The Python in a prefix: bin/python, python3, then pythonX.Y; what activation would offer."""
     binaries = os.path.join(folder, "bin")
     names = ["python", "python3", "pypy3"]
-    names += [name for name in files.listing(binaries) if _PYTHON_NAME.match(name)]
+    names += [name for name in files.listing(binaries) if re.match(_PYTHON_NAME, name)]
     broken = None
     for name in names:
         candidate = os.path.join(binaries, name)
@@ -141,7 +141,7 @@ def _executable_in(folder: str, named: str) -> str:
             f"`{broken}` is a broken link to `{os.readlink(broken)}`",
             "the Python it was made with is gone, make the environment again",
         )
-    if _PYTHON_NAME.search(" ".join(files.listing(folder))) and os.path.basename(folder) == "bin":
+    if any(re.match(_PYTHON_NAME, name) for name in files.listing(folder)):
         _fail(f"`{named}` has no `bin/python`", f"name its parent, `{os.path.dirname(folder)}`")
     if os.path.isdir(os.path.join(folder, "conda-meta")):
         _fail(f"conda prefix `{named}` has no Python", f"conda install --prefix {named} python")
@@ -171,7 +171,7 @@ def _other(executable: str) -> EnvironmentPaths:
     if found is None:
         _fail(f"no standard library belongs to `{executable}`, looked above `{places[0]}`")
     base_prefix, stdlib = found
-    match = _LIBRARY_NAME.match(os.path.basename(stdlib))
+    match = re.match(_LIBRARY_NAME, os.path.basename(stdlib))
     assert match is not None
     version = (int(match[1]), int(match[2]))
     prefix = base_prefix if config is None else os.path.dirname(config)
@@ -198,7 +198,7 @@ def _require_python(executable: str, real: str) -> None:
             f"name what it starts: `{executable} -c 'import sys; print(sys.executable)'`",
         )
     names = (os.path.basename(executable), os.path.basename(real))
-    if not any(_PYTHON_NAME.match(name) for name in names):
+    if not any(re.match(_PYTHON_NAME, name) for name in names):
         _fail(f"`{executable}` is not a Python executable, going by its name")
 
 
@@ -248,7 +248,7 @@ def _wanted_names(real: str, settings: dict[str, str]) -> list[str]:
     """Names that the library folder may have, the likeliest first."""
     names = []
     name = os.path.basename(real).rstrip("dm")
-    if _LIBRARY_NAME.match(name):
+    if re.match(_LIBRARY_NAME, name):
         names.append(name)
     stated = settings.get("version_info") or settings.get("version") or ""
     match = re.match(r"(\d+)\.(\d+)", stated)
@@ -262,7 +262,7 @@ def _stdlib_in(folder: str, wanted: list[str]) -> str | None:
     # lib64 first: Fedora's sys.platlibdir, where os.py is then.
     for libdir in ("lib64", "lib"):
         parent = os.path.join(folder, libdir)
-        names = wanted or [name for name in files.listing(parent) if _LIBRARY_NAME.match(name)]
+        names = wanted or [name for name in files.listing(parent) if re.match(_LIBRARY_NAME, name)]
         for name in names:
             candidate = os.path.join(parent, name)
             if os.path.isfile(os.path.join(candidate, "os.py")):

@@ -14,11 +14,8 @@ if TYPE_CHECKING:
 
     from .distributions import Distributions
 
-_DEFINE = re.compile(r"^#define\s+NPY_(ABI|API)_VERSION\s+(0[xX][0-9a-fA-F]{1,8}|\d{1,10})\b", re.M)
-_VERSION = re.compile(
-    r"""^\s*(?:full_version|version|short_version)\s*=\s*["']([^"']+)["']""", re.M
-)
-_VERSIONEER = re.compile(r'''^\s*"version":\s*"([^"]+)"''', re.M)
+_VERSION = r"""(?m)^\s*(?:full_version|version|short_version)\s*=\s*["']([^"'\n]+)["']"""
+_VERSIONEER = r'''(?m)^\s*"version":\s*"([^"\n]+)"'''
 
 
 def read_numpy(search_path: Sequence[str], distributions: Distributions) -> NumpyFacts | None:
@@ -46,7 +43,7 @@ def _version(package: str, distributions: Distributions) -> str:
     # The file that numpy.__version__ comes from; a dist-info may be left from another one.
     for name, pattern in (("version.py", _VERSION), ("_version.py", _VERSIONEER)):
         content = files.text(os.path.join(package, name), files.HEADER_LIMIT)
-        match = pattern.search(content or "")
+        match = re.search(pattern, content or "")
         if match:
             return files.plain(match[1])
     site = os.path.dirname(package)
@@ -61,6 +58,13 @@ def _levels(package: str) -> tuple[int | None, int | None]:
         header = os.path.join(package, core, "include", "numpy", "_numpyconfig.h")
         content = files.text(header, files.HEADER_LIMIT)
         if content:
-            found = {match[1]: int(match[2], 0) for match in _DEFINE.finditer(content)}
-            return found.get("API"), found.get("ABI")
+            return _number(content, "NPY_API_VERSION"), _number(content, "NPY_ABI_VERSION")
     return None, None
+
+
+def _number(content: str, name: str) -> int | None:
+    value = files.macro(content, name) or ""
+    try:
+        return int(value, 0) if len(value) <= 10 else None
+    except ValueError:
+        return None

@@ -12,7 +12,7 @@ from . import files
 
 PT_INTERP = 3
 
-_MUSL_VERSION = re.compile(rb"\0(1\.[12]\.\d{1,3}(?:-git-[-\w]+)?)\0")
+_MUSL_VERSION = rb"\0(1\.[12]\.\d{1,3}(?:-git-[-\w]+)?)\0"
 
 
 def read_platform(executable: str) -> PlatformFacts:
@@ -103,5 +103,5 @@ def _musl_version(loader: str) -> str | None:
         raw = files.read(loader, 1 << 24)
     except files.Unreadable:
         return None
-    match = _MUSL_VERSION.search(raw)
+    match = re.search(_MUSL_VERSION, raw)
     return match[1].decode() if match else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 
 from ..errors import InputError
@@ -28,7 +27,6 @@ INTERNAL = "python/_pywrap_tensorflow_internal.so"
 COMMON = "python/lib_pywrap_tensorflow_common.so"
 SESSION = "python/client/_pywrap_tf_session.so"
 
-_TOP = re.compile(r"tensorflow|tf_|intel_tensorflow")
 _STANDARDS = {11: 201103, 14: 201402, 17: 201703, 20: 202002}
 #: TensorFlow's own Eigen build file defines this on Linux, for every build since 2.6.
 _EIGEN_MAX_ALIGN_BYTES = 64
@@ -119,7 +117,7 @@ class TensorFlowInstall:
         site = os.path.dirname(self.package_dir)
         relative = f"{os.path.basename(self.package_dir)}/{FRAMEWORK}"
         here = [one for one in self._distributions.all() if _same(one.site, site)]
-        likely = [one for one in here if _TOP.match(one.key) or "tensorflow" in one.key]
+        likely = [one for one in here if one.key.startswith("tf_") or "tensorflow" in one.key]
         likely.sort(key=lambda one: len(one.key))
         rest = [one for one in here if one not in likely]
         owners = _claiming(likely, relative) or _claiming(rest, relative)
