@@ -1,0 +1,252 @@
+"""How a plugin was compiled, as far as the file itself tells.
+
+Evidence in falling order: recorded command lines (`-frecord-gcc-switches`), DWARF producers,
+macro information (`-g3`), the names of imported symbols, `.comment`. Only flags that bear on the
+binary interface are kept, so no path and no user name gets into a manifest. Symbol names are
+joined once and searched as one string: unstamped plugins are judged by this when they are loaded.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import ElfError
+from ..models.manifest import Compilation
+from .file import SHT_NOBITS, ElfFile
+from .producers import Producer, debug_table, read_producers
+
+MAX_COMMENT = 1 << 20
+MAX_COMMAND_LINES = 16 << 20
+#: Bytes of one symbol's name and of all; overlapping strings could add up to terabytes.
+MAX_NAME = 1 << 16
+MAX_NAMES = 256 << 20
+
+#: Flags that change layouts, calling conventions, inline code or which names are used. Compiled at
+#: first use: plugins without debug information, most of them, have no flags to look at.
+_FLAG = (
+    r"-(?:"
+    r"std=\S+|stdlib=\S+"
+    r"|[DU](?:_GLIBCXX_(?:USE_CXX11_ABI|DEBUG\w*|ASSERTIONS|CONCEPT_CHECKS)|_LIBCPP_ABI_\w+"
+    r"|_FILE_OFFSET_BITS|_TIME_BITS|NDEBUG|EIGEN_\w+|NPY_\w+|PROTOBUF_USE_DLLS"
+    r"|GOOGLE_CUDA|TENSORFLOW_USE_ROCM|INTEL_MKL|ABSL_\w+)(?:=[\w.+-]*)?"
+    r"|march=\S+|mcpu=\S+|mabi=\S+|mfpmath=\S+|mfpu=\S+|mfloat-abi=\S+"
+    r"|m(?:no-)?(?:avx|sse|ssse|fma|f16c|bmi|lzcnt|popcnt|amx|vaes|sve)[\w.-]*"
+    r"|m(?:16|32|64|x32|long-double-\w+|128bit-long-double|96bit-long-double|align-double)"
+    r"|fabi-version=\d+|fno-(?:exceptions|rtti|threadsafe-statics|use-cxa-atexit)"
+    r"|f(?:short-enums|short-wchar|signed-char|unsigned-char|fast-math|finite-math-only"
+    r"|unsafe-math-optimizations)"
+    r"|f(?:no-)?(?:aligned-new|sized-deallocation|char8_t)"
+    r"|fsanitize=[\w,-]+|fpack-struct(?:=\d+)?|fopenmp"
+    r")"
+)
+_STANDARD = r"(?:-std=(?:c|gnu)\+\+|GNU C\+\+)(\d\w)\b"
+_STANDARDS = {
+    "98": 98, "03": 98, "0x": 11, "11": 11, "1y": 14, "14": 14, "1z": 17, "17": 17,
+    "2a": 20, "20": 20, "2b": 23, "23": 23, "2c": 26, "26": 26,
+}  # fmt: skip
+#: DW_LANG_C_plus_plus_11, _17, _20. Compilers also say _14 for what is newer, so it is left out.
+_LANGUAGES = {0x1A: 11, 0x2B: 17, 0x2C: 20}
+
+_NEW_STRING = re.compile(rb"B5cxx11|NSt7__cxx11")
+#: Members of the old std::string, or one passed by reference or pointer.
+_OLD_STRING = re.compile(rb"(?:\n|^)_ZNK?Ss[A-Z0-9]|[EIK_0-9](?:RKSs|RSs|PKSs|PSs|OSs)")
+#: C++ interfaces that a plugin shares with TensorFlow's own libraries.
+_CXX_INTERFACE_NAME = re.compile(
+    rb"^_Z[^\n]*(?:10tensorflow|3tsl\d|3xla\d|4absl\d|6google8protobuf\d|5Eigen\d)[^\n]*", re.M
+)
+_C_INTERFACE = re.compile(rb"(?:\n|^)(?:TF|TFE|TSL)_[A-Z]")
+_ABSL = re.compile(rb"4absl\d+(lts_\d{8})")
+_CXX17_NAMES = re.compile(rb"St17basic_string_viewI|NSt10filesystem|St3pmr")
+
+
+def read_compilation(elf: ElfFile) -> Compilation:
+    """Compilers, flags and what follows from them; None where nothing tells.
+
+    Raises `ElfError` when the dynamic symbols are damaged; damaged debug information, command
+    lines or comments count as absent.
+    """
+    producers = read_producers(elf)
+    lines = _command_lines(elf)
+    flags = _flags([producer.text for producer in producers] + lines)
+    names = undefined_names(elf)
+    macros = _macros(elf)
+    return Compilation(
+        compilers=_compilers(elf, producers, lines),
+        flags=flags,
+        cxx_standard=_standard(producers, lines, names),
+        cxx11_abi=_cxx11_abi(elf, names),
+        absl_namespace=_absl(names),
+        ndebug=_ndebug(flags, macros, names),
+        march=_single(flags, "-march="),
+        eigen_max_align_bytes=_eigen_alignment(flags, macros),
+        uses_c_api_only=_c_api_only(names),
+    )
+
+
+def undefined_names(elf: ElfFile) -> bytes:
+    """The names of all undefined dynamic symbols, one a line. Raises `ElfError`."""
+    from .dynamic import DT_SYMTAB
+
+    dynamic = elf.dynamic
+    address = dynamic.get(DT_SYMTAB)
+    if address is None:
+        return b""
+    count = len(dynamic.symbols)
+    layout = elf.struct("IBBHQQ" if elf.bits == 64 else "IIIBBH")
+    section_at = 3 if elf.bits == 64 else 5
+    size = count * layout.size
+    raw = elf.read(elf.offset_of(address, size, "the symbol table"), size, "the symbol table")
+    start, length = dynamic.string_table
+    end = start + length
+    find, data = elf.data.find, elf.data
+    names = []
+    total = 0
+    for entry in layout.iter_unpack(raw):
+        if entry[section_at] == 0 and 0 < entry[0] < length:
+            at = start + entry[0]
+            stop = find(b"\0", at, min(end, at + MAX_NAME))
+            if stop < 0:
+                raise elf.damaged(f"an undefined symbol's name is longer than {MAX_NAME} bytes")
+            total += stop - at
+            if total > MAX_NAMES:
+                raise elf.damaged(f"undefined symbols' names add up to more than {MAX_NAMES} bytes")
+            names.append(data[at:stop])
+    return b"\n".join(names)
+
+
+def _strings(elf: ElfFile, name: str, limit: int) -> list[str]:
+    """The NUL-separated strings of a section, each once, in order."""
+    section = elf.section(name)
+    if section is None or section.type == SHT_NOBITS or section.flags & 0x800:
+        return []
+    try:
+        raw = elf.read(section.offset, min(section.size, limit), name)
+    except ElfError:
+        return []
+    parts = (part.decode("utf-8", "replace").strip() for part in raw.split(b"\0"))
+    return [text for text in dict.fromkeys(parts) if text]
+
+
+def _command_lines(elf: ElfFile) -> list[str]:
+    """Recorded command lines. GCC before 11 wrote one string for every option, so they are joined
+    unless they start with a compiler's name."""
+    found = _strings(elf, ".GCC.command.line", MAX_COMMAND_LINES)
+    if found and all(text.startswith("-") or " " not in text for text in found):
+        return [" ".join(found)]
+    return found
+
+
+def _compilers(elf: ElfFile, producers: list[Producer], lines: list[str]) -> tuple[str, ...]:
+    comments = _strings(elf, ".comment", MAX_COMMENT)
+    heads = [_head(producer.text) for producer in producers]
+    heads += [_head(line) for line in lines if line.startswith("GNU ")]
+    named = (_without_paths(text) for text in comments + heads)
+    return tuple(text for text in dict.fromkeys(named) if text)[:64]
+
+
+def _head(producer: str) -> str:
+    """A producer without its flags; clang puts the path of the compiler in front of them."""
+    return re.split(r" (?=-|/\S*(?:clang|cc1|gcc|g\+\+))", producer, maxsplit=1)[0].strip()
+
+
+def _without_paths(text: str) -> str:
+    """Linkers and clang name the folder or repository that they were built from."""
+    return re.sub(r"\s*\([^()]*/[^()]*\)", "", text).strip()[:200]
+
+
+def _flags(lines: list[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for line in lines:
+        # GCC and clang write "-D NAME" for "-DNAME".
+        for word in re.sub(r"(?<=\s-[DU]) ", "", " " + line).split():
+            if re.fullmatch(_FLAG, word):
+                found[word] = None
+    return tuple(sorted(found))[:256]
+
+
+def _single(flags: tuple[str, ...], prefix: str) -> str | None:
+    values = {flag[len(prefix) :] for flag in flags if flag.startswith(prefix)}
+    return values.pop() if len(values) == 1 else None
+
+
+def _standard(producers: list[Producer], lines: list[str], names: bytes) -> int | None:
+    """The newest standard of any unit; from names alone 17, when they need 17 or later."""
+    found = {
+        _STANDARDS[match]
+        for text in [producer.text for producer in producers] + lines
+        for match in re.findall(_STANDARD, text)
+        if match in _STANDARDS
+    }
+    if not found:
+        found = {_LANGUAGES[p.language] for p in producers if p.language in _LANGUAGES}
+    found.discard(98)
+    if found:
+        return max(found)
+    return 17 if _CXX17_NAMES.search(names) else None
+
+
+def _cxx11_abi(elf: ElfFile, names: bytes) -> bool | None:
+    """Which std::string crosses to TensorFlow, else which one is used at all.
+
+    Both can be there: a toolchain for old systems links the new one in and imports the old one.
+    """
+    shared = b"\n".join(_CXX_INTERFACE_NAME.findall(names))
+    for some in (shared, names):
+        new, old = _NEW_STRING.search(some), _OLD_STRING.search(some)
+        if new and old:
+            return None
+        if new:
+            return True
+        if old:
+            break
+    start, size = elf.dynamic.string_table
+    exported = any(
+        elf.data.find(mark, start, start + size) >= 0 for mark in (b"NSt7__cxx11", b"B5cxx11")
+    )
+    if old:
+        return False if some is shared or not exported else None
+    return True if exported else None
+
+
+def _absl(names: bytes) -> str | None:
+    found = set(_ABSL.findall(names))
+    return found.pop().decode("ascii") if len(found) == 1 else None
+
+
+def _c_api_only(names: bytes) -> bool | None:
+    """None for a library that imports nothing of TensorFlow by name."""
+    if _CXX_INTERFACE_NAME.search(names):
+        return False
+    return True if _C_INTERFACE.search(names) else None
+
+
+def _macros(elf: ElfFile) -> bytes | None:
+    """The string table with macro definitions, when `-g3` put some there."""
+    if debug_table(elf, ".debug_macro") is None:
+        return None
+    table = debug_table(elf, ".debug_str")
+    if table is None or table.end - table.start > MAX_COMMAND_LINES:
+        return None
+    return b"\0" + table.data[table.start : table.end]
+
+
+def _ndebug(flags: tuple[str, ...], macros: bytes | None, names: bytes) -> bool | None:
+    """Whether NDEBUG was defined. GCC leaves -D out of what it records, so no flag proves nothing;
+    an imported __assert_fail proves that some unit has live assertions."""
+    defined = any(flag == "-DNDEBUG" or flag.startswith("-DNDEBUG=") for flag in flags)
+    if macros is not None:
+        defined = defined or b"\0NDEBUG 1\0" in macros or b"\0NDEBUG \0" in macros
+    asserts = re.search(rb"(?:\n|^)__assert_fail(?:\n|$)", names) is not None
+    if defined and asserts:
+        return None
+    if defined or asserts:
+        return defined
+    return False if macros is not None else None
+
+
+def _eigen_alignment(flags: tuple[str, ...], macros: bytes | None) -> int | None:
+    value = _single(flags, "-DEIGEN_MAX_ALIGN_BYTES=")
+    if value is not None and value.isdigit() and len(value) < 6:
+        return int(value)
+    found = set(re.findall(rb"\0EIGEN_MAX_ALIGN_BYTES (\d{1,5})\0", macros or b""))
+    return int(found.pop()) if len(found) == 1 else None
