@@ -73,6 +73,11 @@ class Dynamic:
         """All values of a repeated tag, in order."""
         return [value for t, value in self._all if t == tag]
 
+    @property
+    def entries(self) -> list[tuple[int, int]]:
+        """All (tag, value) pairs in order, without the terminator."""
+        return self._all
+
     def string(self, offset: int, what: str) -> bytes:
         """A string of the dynamic string table."""
         if not 0 <= offset < self._strsz:

@@ -123,6 +123,14 @@ class SymbolTable:
             self._classic = (nbuckets, nchains, at + 2 * size, size)
 
     @property
+    def gnu(self) -> tuple[int, int, int, int, int, int] | None:
+        """DT_GNU_HASH: buckets, first hashed symbol, filter words, shift; offsets of both tables.
+
+        None for a library with a classic hash table only.
+        """
+        return self._gnu
+
+    @property
     def has_hash(self) -> bool:
         """Whether the dynamic linker can look up anything in this library."""
         return self._gnu is not None or self._classic is not None
@@ -167,6 +175,28 @@ class SymbolTable:
             name, value, size, info, other, section = fields
         text = self.dynamic.string(name, f"symbol {index}'s name")
         return Symbol(index, text, info, other, section, value, size)
+
+    def undefined(self, references: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those (symbol index, anything) pairs whose symbol this library does not itself define.
+
+        A symbol that is defined but left out of the hash table counts as undefined: a lookup,
+        even in this library, does not find it.
+        """
+        if not references:
+            return []
+        elf = self.elf
+        last = max(index for index, _ in references)
+        wide = elf.bits == 64
+        table = elf.read(self._symtab, (last + 1) * self._entry, "the symbol table")
+        at = 6 if wide else 14
+        hashed = self._gnu[1] if self._gnu is not None else 0
+        step, high, low = (self._entry, 1, 0) if elf.order == "<" else (self._entry, 0, 1)
+        return [
+            pair
+            for pair in references
+            if pair[0] < hashed
+            or not (table[pair[0] * step + at + high] << 8 | table[pair[0] * step + at + low])
+        ]
 
     def version_index(self, index: int) -> int | None:
         """The raw DT_VERSYM entry (bit 15: hidden), None when the library has no versions."""

@@ -11,13 +11,16 @@ MAX_VERSIONS = 1 << 15
 class NeededVersion:
     """One version needed from a library (Elf64_Vernaux)."""
 
-    __slots__ = ("flags", "index", "name", "name_hash")
+    __slots__ = ("flags", "hidden", "index", "name", "name_hash")
 
-    def __init__(self, name: bytes, name_hash: int, flags: int, index: int) -> None:
+    def __init__(
+        self, name: bytes, name_hash: int, flags: int, index: int, hidden: bool = False
+    ) -> None:
         self.name = name
         self.name_hash = name_hash
         self.flags = flags
         self.index = index
+        self.hidden = hidden
 
     @property
     def weak(self) -> bool:
@@ -69,7 +72,8 @@ def read_needs(dynamic: Dynamic) -> tuple[VersionNeed, ...]:
                 aux, elf.offset_of(place, 16, "a needed version"), "a needed version"
             )
             text = dynamic.string(name, "a needed version's name")
-            versions.append(NeededVersion(text, name_hash, flags, index & 0x7FFF))
+            hidden = bool(index & 0x8000)
+            versions.append(NeededVersion(text, name_hash, flags, index & 0x7FFF, hidden))
             if not step:
                 break
             place += step

@@ -1,0 +1,1 @@
+"""The dynamic linker's answer without the dynamic linker: search, scope, symbols, causes."""

@@ -1,0 +1,163 @@
+"""The scope of the running process: glibc's own list of what is mapped.
+
+The public part of `struct link_map` (link.h) gives path, order and dynamic section of every
+object. Whether an object was loaded with RTLD_GLOBAL is not public; where a symbol is not found in
+what was mapped at process start nor in the plugin's own closure, the process itself is asked with
+`dlsym(RTLD_DEFAULT, name)`, which searches exactly the global scope.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import EnvironmentUnreadable
+from .simulate import FRAMEWORK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Callable
+
+    from .library import Library
+    from .scope import LiveScope, LoadedObject
+
+#: More objects than this is a loop in damaged memory.
+MAX_OBJECTS = 1 << 16
+
+
+def from_process() -> LiveScope:
+    """The scope of this very process. Raises `EnvironmentUnreadable` where it cannot be had."""
+    from .header import Host
+    from .library import Library, LibraryPool, open_plugin
+    from .rtld import interpreter_of
+    from .scope import LiveScope, LoadedObject
+    from .search import Searcher
+
+    try:
+        real = os.readlink("/proc/self/exe")
+        program = open_plugin(real)
+    except OSError as error:
+        raise EnvironmentUnreadable(f"`/proc/self/exe` cannot be read: {error.strerror}") from None
+    interpreter = interpreter_of(program.elf)
+    pool = LibraryPool(Host.of(program.elf, interpreter.glibc))
+    pool.add(program)
+    searcher = Searcher(pool, interpreter, _started_with("LD_LIBRARY_PATH"))
+    main = LoadedObject(real, program, origin=os.path.dirname(real))
+    scope = LiveScope(
+        host=pool.host, interpreter=interpreter, pool=pool, searcher=searcher, main=main
+    )
+
+    def opener(path: str) -> Library | None:
+        answer = pool.open(path)
+        return answer if isinstance(answer, Library) else None
+
+    scope.namespace.add(main)
+    for path, soname in _link_map():
+        scope.namespace.add(LoadedObject(path, opener=opener, soname=soname))
+    scope.startup = _startup(scope)
+    scope.make_global(scope.startup)
+    scope.framework = [
+        item
+        for item in scope.namespace.objects
+        if os.path.basename(item.path).startswith(FRAMEWORK)
+    ]
+    scope.asks_process = _asker()
+    return scope
+
+
+def _started_with(variable: str) -> str:
+    """A variable's value when the process began: later changes do not reach the linker."""
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            data = file.readall() or b""
+    except OSError:
+        return os.environ.get(variable, "")
+    prefix = variable.encode() + b"="
+    for entry in data.split(b"\0"):
+        if entry.startswith(prefix):
+            return os.fsdecode(entry[len(prefix) :])
+    return ""
+
+
+def _link_map() -> list[tuple[str, str | None]]:
+    """(path, DT_SONAME) of every mapped object behind the executable, in load order."""
+    import ctypes
+
+    word = ctypes.sizeof(ctypes.c_void_p)
+    handle = ctypes.CDLL(None)._handle
+
+    def read(address: int) -> int:
+        return ctypes.c_size_t.from_address(address).value
+
+    found: list[tuple[str, str | None]] = []
+    link = read(handle + 3 * word)
+    for _ in range(MAX_OBJECTS):
+        if not link:
+            return found
+        name = read(link + word)
+        path = os.fsdecode(ctypes.string_at(name)) if name else ""
+        # The kernel's vdso has a name without a slash and no file.
+        if "/" in path:
+            found.append((path, _soname(ctypes, read(link), read(link + 2 * word), word)))
+        link = read(link + 3 * word)
+    return found
+
+
+def _soname(library: object, base: int, dynamic: int, word: int) -> str | None:
+    """DT_SONAME out of a mapped dynamic section."""
+    import ctypes
+
+    strings = offset = None
+    for at in range(dynamic, dynamic + 4096 * 2 * word, 2 * word):
+        tag = ctypes.c_size_t.from_address(at).value
+        if tag == 0:
+            break
+        if tag in (5, 14):
+            value = ctypes.c_size_t.from_address(at + word).value
+            if tag == 5:
+                strings = value
+            else:
+                offset = value
+    if strings is None or offset is None:
+        return None
+    # Most machines relocate the entry in place; where the section is read-only it stays relative.
+    if strings < base:
+        strings += base
+    return os.fsdecode(ctypes.string_at(strings + offset))
+
+
+def _startup(scope: LiveScope) -> list[LoadedObject]:
+    """The executable's closure among what is mapped, LD_PRELOAD first, in breadth-first order."""
+    found = [scope.main]
+    preload = _started_with("LD_PRELOAD").replace(":", " ").split()
+    for name in preload:
+        loaded = scope.namespace.find(name)
+        if loaded is not None and loaded not in found:
+            found.append(loaded)
+    for item in found:
+        library = item.library
+        for name in library.needed if library is not None else ():
+            loaded = scope.namespace.find(scope.searcher.substitute(name, item))
+            if loaded is not None and loaded not in found:
+                found.append(loaded)
+    return found
+
+
+def _asker() -> Callable[[bytes, bytes | None], bool]:
+    """A function that says whether the global scope defines (name, version)."""
+    import ctypes
+
+    process = ctypes.CDLL(None)
+    plain: ctypes._NamedFuncPointer = process.dlsym
+    plain.restype = ctypes.c_void_p
+    plain.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    versioned: ctypes._NamedFuncPointer = process.dlvsym
+    versioned.restype = ctypes.c_void_p
+    versioned.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
+
+    def asks(name: bytes, version: bytes | None) -> bool:
+        if version is None:
+            return plain(None, name) is not None
+        return versioned(None, name, version) is not None
+
+    return asks

@@ -1,0 +1,272 @@
+"""`predict`: what `dlopen(path, RTLD_NOW | RTLD_LOCAL)` would answer in a live scope.
+
+Mirrors `dl_open_worker_begin` (elf/dl-open.c): map the file, map its dependencies
+(`_dl_map_object_deps`), check versions (`_dl_check_map_versions`), check the instruction set
+(`_dl_open_check`), relocate in order (`_dl_relocate_object`), and the words of each error.
+Nothing is loaded and no line of the plugin runs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..elf.file import ElfFile
+from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK
+from ..errors import ElfError
+from .header import Rejection, isa_needed
+from .library import Library, open_plugin
+from .lookup import LookupScope, Version
+from .mapping import Mapper, relocation_order
+from .prediction import MissingSymbol, MissingVersion, Prediction
+from .scope import LoadedObject, Namespace
+from .search import Found
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .scope import LiveScope
+
+_LOCAL_VISIBILITY = (1, 2)
+
+
+def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
+    """Predict dlopen of a file: a path (one without a slash is searched, as dlopen does) or an
+    open `ElfFile`.
+
+    Raises `FileAccessError` when the file cannot be opened and `ElfError` when it is no ELF file
+    or its own tables contradict each other; everything else is an answer.
+    """
+    path = plugin if isinstance(plugin, str) else plugin.path
+    prediction = Prediction(path)
+    namespace = Namespace(scope.namespace)
+    mapper = Mapper(namespace, scope.searcher, scope.main)
+    if namespace.find(path) is not None:
+        prediction.already_loaded = True
+        return prediction
+    library = _open(plugin, path, scope, prediction, mapper)
+    if library is None:
+        return prediction
+    if namespace.by_identity(library.identity) is not None:
+        prediction.already_loaded = True
+        return prediction
+    root = LoadedObject(library.path, library, how="path", new=True)
+    namespace.add(root, path)
+    _Opening(scope, prediction, mapper, root).run()
+    return prediction
+
+
+def _open(
+    plugin: str | ElfFile, path: str, scope: LiveScope, prediction: Prediction, mapper: Mapper
+) -> Library | None:
+    """The plugin's library; None when dlopen refuses it by its header (recorded)."""
+    if isinstance(plugin, str) and "/" not in plugin:
+        found = scope.searcher.find(plugin, None, scope.main)
+        if isinstance(found, Found):
+            return (
+                found.library
+                if found.path == found.library.path
+                else Library(found.library.elf, found.path)
+            )
+        prediction.fail(found.outcome, found.reason, found.error)
+        return None
+    if not isinstance(plugin, str):
+        return _checked(plugin, path, scope, prediction)
+    answer = scope.pool.open(path)
+    if isinstance(answer, Library):
+        return answer if answer.path == path else Library(answer.elf, path)
+    if isinstance(answer, int):
+        text = f"{path}: cannot open shared object file: {os.strerror(answer)}"
+        prediction.fail("refused", "file", text)
+        open_plugin(path).close()  # says which of the errors it is
+        return None
+    if answer.reason == "damaged":
+        raise ElfError(answer.text)
+    _reject(answer, path, prediction)
+    return None
+
+
+def _checked(elf: ElfFile, path: str, scope: LiveScope, prediction: Prediction) -> Library | None:
+    """The same checks on a file that is open already."""
+    from .header import verify_header, verify_mapping
+
+    answer = verify_header(elf, scope.host) or verify_mapping(elf, scope.host)
+    if answer is not None:
+        _reject(answer, path, prediction)
+        return None
+    return Library(elf, path)
+
+
+def _reject(answer: Rejection, path: str, prediction: Prediction) -> None:
+    if answer.outcome != "skipped":
+        prediction.fail(answer.outcome, answer.reason, answer.message(path, path))
+    elif answer.reason == "class":
+        prediction.fail("refused", "class", f"{path}: {answer.text}")
+    else:
+        text = f"{path}: cannot open shared object file: {os.strerror(answer.errno)}"
+        prediction.fail("refused", answer.reason, text)
+
+
+class _Opening:
+    """One dlopen in progress."""
+
+    def __init__(
+        self, scope: LiveScope, prediction: Prediction, mapper: Mapper, root: LoadedObject
+    ) -> None:
+        self.scope = scope
+        self.prediction = prediction
+        self.mapper = mapper
+        self.root = root
+
+    def run(self) -> None:
+        prediction = self.prediction
+        mapped = self.mapper.map_dependencies(self.root, [])
+        prediction.closure = tuple(mapped.dependencies)
+        prediction.missing_libraries = tuple(mapped.missing)
+        if mapped.fatal is not None:
+            prediction.fail(*mapped.fatal)
+        new = [item for item in mapped.search_list if item.new]
+        for item in new:
+            self._check_versions(item)
+        order = relocation_order(mapped.search_list, self.root, self.scope.host.glibc)
+        self._check_isa(order)
+        self._relocate(order, mapped.search_list)
+
+    def _check_versions(self, item: LoadedObject) -> None:
+        """`_dl_check_map_versions` for one object."""
+        library = item.library
+        if library is None:
+            return
+        missing = list(self.prediction.missing_versions)
+        absent = {entry.name for entry in self.prediction.missing_libraries}
+        for need in library.needs:
+            file = os.fsdecode(need.library)
+            provider = self.mapper.namespace.named(file)
+            if provider is None:
+                if file not in absent:
+                    self.prediction.fail(
+                        "crash",
+                        "assertion",
+                        f"`{item.path}` needs versions from `{file}`, which it does not list as "
+                        "needed and nothing has loaded: ld.so ends the process "
+                        "(`dl-version.c: Assertion `needed != NULL' failed`)",
+                    )
+                continue
+            if provider.library is None or not provider.library.definitions.present:
+                continue
+            names = provider.library.definitions.names
+            every = provider.library.definitions.by_index.values()
+            for version in need.versions:
+                if version.name in names or version.name in every:
+                    continue
+                text = _text(version.name)
+                missing.append(MissingVersion(text, file, provider.path, item.path, version.weak))
+                if not version.weak:
+                    self.prediction.fail(
+                        "refused",
+                        "version",
+                        f"{provider.path}: version `{text}' not found (required by {item.path})",
+                    )
+        self.prediction.missing_versions = tuple(missing)
+
+    def _check_isa(self, order: list[LoadedObject]) -> None:
+        """`dl_isa_level_check`: the processor level that a library says it needs."""
+        level = self.scope.host.isa_level
+        for item in order:
+            library = item.library
+            if library is None or not library.has_properties:
+                continue
+            needed = isa_needed(library.elf)
+            if level is None:
+                level = self.scope.searcher.processor.isa_level
+            if level is not None and needed & ~level:
+                self.prediction.fail(
+                    "refused", "isa", f"{item.path}: CPU ISA level is lower than required"
+                )
+
+    def _relocate(self, order: list[LoadedObject], search_list: list[LoadedObject]) -> None:
+        """`_dl_relocate_object` for every new object: look up what its relocations name."""
+        local = [item.library for item in search_list if item.library is not None]
+        common = self.scope.lookup_scope(local)
+        missing: list[MissingSymbol] = []
+        for item in order:
+            library = item.library
+            if library is None:
+                continue
+            scope = common
+            if library.symbolic:
+                scope = LookupScope([library, *common.libraries], self.scope.main.library)
+            self._relocate_one(item, library, scope, missing)
+        self.prediction.missing_symbols = tuple(missing)
+
+    def _relocate_one(
+        self,
+        item: LoadedObject,
+        library: Library,
+        scope: LookupScope,
+        missing: list[MissingSymbol],
+    ) -> None:
+        prediction = self.prediction
+        relocations = library.relocations
+        table = library.symbols
+        known: set[int] = set()
+        asks = self.scope.asks_process
+        for index, binding_class in table.undefined(relocations.references):
+            symbol = table.symbol(index)
+            if symbol.binding == STB_LOCAL or symbol.visibility in _LOCAL_VISIBILITY:
+                continue
+            version = _version_of(library, index)
+            if scope.find(symbol.name, version, binding_class) is not None:
+                continue
+            if symbol.binding == STB_WEAK or index in known:
+                continue
+            if asks is not None and asks(symbol.name, version.name if version else None):
+                continue
+            known.add(index)
+            name = _text(symbol.name)
+            wanted = _text(version.name) if version is not None else None
+            file = os.fsdecode(version.file) if version and version.file else None
+            missing.append(MissingSymbol(name, item.path, wanted, file))
+            suffix = f", version {wanted}" if wanted is not None else ""
+            prediction.fail("refused", "symbol", f"{item.path}: undefined symbol: {name}{suffix}")
+        if relocations.static_tls:
+            self._check_static_tls(item, library, scope)
+
+    def _check_static_tls(self, item: LoadedObject, library: Library, scope: LookupScope) -> None:
+        """`_dl_allocate_static_tls`: does the TLS that is addressed statically still fit?"""
+        from .tls import static_tls_size
+
+        owners = set()
+        for index in library.relocations.static_tls:
+            owner = library
+            if index:
+                symbol = library.symbols.symbol(index)
+                if symbol.section == SHN_UNDEF:
+                    found = scope.find(symbol.name, _version_of(library, index))
+                    if found is None:
+                        continue
+                    owner = found[0]
+            owners.add(owner)
+        startup = {loaded.library for loaded in self.scope.startup}
+        for owner in owners - startup:
+            if static_tls_size(owner) > self.scope.static_tls_free:
+                self.prediction.fail(
+                    "refused",
+                    "tls",
+                    f"{item.path}: cannot allocate memory in static TLS block",
+                )
+
+
+def _version_of(library: Library, index: int) -> Version | None:
+    raw = library.symbols.version_index(index)
+    if raw is None:
+        return None
+    known = library.versions.get(raw & 0x7FFF)
+    if known is None or not known[0]:
+        return None
+    return Version(*known)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+__all__ = ["SHN_UNDEF", "predict"]

@@ -1,0 +1,150 @@
+"""What the program interpreter itself was built with, and what it asks of the processor.
+
+The default folders and the `$LIB` replacement differ between distributions (Debian's multiarch
+folders, `/lib64` elsewhere, conda's own prefix never counts): they are read out of the ld.so that
+the executable names in PT_INTERP, which holds them as strings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..elf.file import PT_INTERP, ElfFile
+
+#: Interpreters are a few hundred KB.
+MAX_INTERPRETER = 16 << 20
+
+_X86_LEVELS = (
+    ("x86-64-v4", 8, ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")),
+    ("x86-64-v3", 4, ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")),
+    ("x86-64-v2", 2, ("cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3")),
+)
+
+
+class Interpreter:
+    """ld.so's built-in facts: default folders (each ends in "/"), `$LIB`, release, its own path."""
+
+    __slots__ = ("glibc", "lib_token", "path", "system_dirs")
+
+    def __init__(
+        self, path: str, system_dirs: tuple[str, ...], lib_token: str, glibc: tuple[int, int]
+    ) -> None:
+        self.path = path
+        self.system_dirs = system_dirs
+        self.lib_token = lib_token
+        self.glibc = glibc
+
+
+_known: dict[tuple[str, int], Interpreter] = {}
+
+
+def interpreter_of(executable: ElfFile) -> Interpreter:
+    """Read the interpreter that an executable names; a musl or absent one gives the usual folders."""
+    path = ""
+    for segment in executable.segments:
+        if segment.type == PT_INTERP and segment.filesz < 4096:
+            raw = executable.data[segment.offset : segment.offset + segment.filesz]
+            path = os.fsdecode(raw.rstrip(b"\0"))
+    key = (path, executable.machine_number)
+    if key not in _known:
+        _known[key] = _read(path, executable)
+    return _known[key]
+
+
+def _read(path: str, executable: ElfFile) -> Interpreter:
+    wide = "64" if executable.bits == 64 else ""
+    dirs: tuple[str, ...] = (f"/lib{wide}/", f"/usr/lib{wide}/", "/lib/", "/usr/lib/")
+    token = f"lib{wide}"
+    release = (0, 0)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(MAX_INTERPRETER) or b""
+    except (OSError, ValueError):
+        return Interpreter(path, dirs, token, release)
+    # SYSTEM_DIRS: NUL-separated absolute folders, each ending in a slash.
+    found = max(re.findall(rb"\0((?:/[\w./+@-]*lib[\w./+@-]*/\0)+)", data), key=len, default=b"")
+    if found:
+        dirs = tuple(os.fsdecode(part) for part in found.rstrip(b"\0").split(b"\0"))
+        named = [
+            text
+            for text in map(os.fsdecode, re.findall(rb"\0(lib[\w/-]{0,40})(?=\0)", data))
+            if f"/{text}/" in dirs
+        ]
+        if named:
+            token = max(named, key=len)
+    at = data.find(b" release version ")
+    version = re.compile(rb" release version (\d+)\.(\d+)").match(data, at) if at >= 0 else None
+    if version:
+        release = (int(version[1]), int(version[2]))
+    return Interpreter(path, dirs, token, release)
+
+
+class Processor:
+    """What the processor offers, as far as the linker asks: names of hwcaps folders, platform."""
+
+    __slots__ = ("hwcaps", "isa_level", "legacy", "platform")
+
+    def __init__(
+        self,
+        hwcaps: tuple[str, ...],
+        isa_level: int | None,
+        platform: str,
+        legacy: tuple[str, ...],
+    ) -> None:
+        self.hwcaps = hwcaps  # glibc-hwcaps names, best first
+        self.isa_level = isa_level
+        self.platform = platform  # $PLATFORM
+        self.legacy = legacy  # subfolders tried in turn before 2.37, without the empty one
+
+
+def processor(machine_number: int, glibc: tuple[int, int]) -> Processor:
+    """This machine's processor as the linker of that release sees it."""
+    vendor, flags = _cpu_flags() if machine_number == 62 else ("", frozenset())
+    if machine_number != 62:
+        platform = {183: "aarch64", 3: "i686", 22: "z900"}.get(machine_number, "")
+        parts = [platform] if platform else []
+        return Processor((), None, platform, _power_set([*parts, "tls"], glibc))
+    hwcaps: list[str] = []
+    level = 1
+    usable = True
+    for name, bit, needed in reversed(_X86_LEVELS):
+        usable = usable and flags.issuperset(needed)
+        if usable:
+            hwcaps.insert(0, name)
+            level |= bit
+    platform = "x86_64"
+    capabilities = ["x86_64"]
+    if vendor == "GenuineIntel" and glibc < (2, 37):
+        if flags.issuperset(("avx512cd", "avx512er", "avx512pf")):
+            platform = "xeon_phi"
+        elif flags.issuperset(("avx2", "bmi1", "bmi2", "abm", "movbe", "popcnt", "fma")):
+            platform = "haswell"
+        if flags.issuperset(("avx512cd", "avx512bw", "avx512dq", "avx512vl")):
+            capabilities.append("avx512_1")
+    return Processor(
+        tuple(hwcaps), level, platform, _power_set([*capabilities, platform, "tls"], glibc)
+    )
+
+
+def _power_set(names: list[str], glibc: tuple[int, int]) -> tuple[str, ...]:
+    """The folders of the mechanism that glibc 2.37 removed, in `_dl_important_hwcaps`' order."""
+    if glibc >= (2, 37) or glibc == (0, 0):
+        return ()
+    found: dict[str, None] = {}
+    for mask in range((1 << len(names)) - 1, 0, -1):
+        chosen = [names[i] for i in range(len(names) - 1, -1, -1) if mask >> i & 1]
+        found["/".join(chosen) + "/"] = None
+    return tuple(found)
+
+
+def _cpu_flags() -> tuple[str, frozenset[str]]:
+    """Vendor and flags of the first processor; the file lists every one, the start is enough."""
+    try:
+        with open("/proc/cpuinfo", "rb", buffering=0) as file:
+            text = (file.read(1 << 14) or b"").decode("ascii", "replace")
+    except OSError:
+        return "", frozenset()
+    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", text, re.M)
+    flags = re.search(r"^flags\s*:\s*(.*)$", text, re.M)
+    return vendor[1] if vendor else "", frozenset(flags[1].split() if flags else ())

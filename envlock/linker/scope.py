@@ -1,0 +1,272 @@
+"""The live scope: which objects a process has mapped, under which names, which of them global.
+
+`Namespace` is glibc's list of loaded objects with the name rules of `_dl_lookup_map`
+(`_dl_name_match_p`: file path and every name it was asked for; then DT_SONAME).
+`LiveScope` adds the process around it. `for_environment` works it out from files,
+`envlock.linker.process.from_process` takes it from the running process.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .header import Host
+    from .library import Library, LibraryPool
+    from .lookup import LookupScope
+    from .rtld import Interpreter
+    from .search import Searcher
+    from .simulate import EnvironmentLike
+
+
+class LoadedObject:
+    """One mapped object (`struct link_map`): path as the linker spells it, names, loader.
+
+    `library` is opened when it is first asked for; None when its file is gone or unreadable.
+    """
+
+    __slots__ = (
+        "_library",
+        "_opener",
+        "_origin",
+        "_soname",
+        "how",
+        "loader",
+        "needed",
+        "new",
+        "owner",
+        "path",
+    )
+
+    def __init__(
+        self,
+        path: str,
+        library: Library | None = None,
+        *,
+        opener: Callable[[str], Library | None] | None = None,
+        loader: LoadedObject | None = None,
+        how: str = "loaded",
+        owner: str | None = None,
+        new: bool = False,
+        soname: str | bool | None = False,
+        origin: str | None = None,
+    ) -> None:
+        self.path = path
+        self._library = library
+        self._opener = opener
+        self.loader = loader
+        self.how = how
+        self.owner = owner
+        self.new = new
+        self.needed: list[LoadedObject] = []
+        self._soname = soname
+        self._origin = origin
+
+    @property
+    def library(self) -> Library | None:
+        """The parsed file."""
+        if self._library is None and self._opener is not None:
+            self._library = self._opener(self.path)
+            self._opener = None
+        return self._library
+
+    @property
+    def soname(self) -> str | None:
+        """DT_SONAME."""
+        if self._soname is False:
+            library = self.library
+            self._soname = None if library is None else library.soname
+        return self._soname  # type: ignore[return-value]
+
+    @property
+    def origin(self) -> str:
+        """`l_origin`: the folder of the path as spelled, of the real file for the executable."""
+        if self._origin is None:
+            path = self.path if self.path.startswith("/") else os.path.join(os.getcwd(), self.path)
+            self._origin = path[: path.rindex("/")] or "/"
+        return self._origin
+
+    def __repr__(self) -> str:
+        return f"LoadedObject({self.path!r})"
+
+
+class Namespace:
+    """Loaded objects in load order, and their names. An overlay leaves its parent untouched."""
+
+    def __init__(self, parent: Namespace | None = None) -> None:
+        self.parent = parent
+        self.objects: list[LoadedObject] = []
+        self._names: dict[str, LoadedObject] = {}
+        self._sonames: dict[str, LoadedObject] = {}
+        self._unnamed: list[LoadedObject] = []
+        self._identities: dict[tuple[int, int], LoadedObject] | None = None
+        #: Adds objects that are only worth finding when a name is known to nothing else.
+        self.more: Callable[[], None] | None = None
+
+    def add(self, loaded: LoadedObject, *names: str) -> None:
+        """Append an object that is known by its path and by these names."""
+        self.objects.append(loaded)
+        for name in (loaded.path, *names):
+            self._names.setdefault(name, loaded)
+        self._unnamed.append(loaded)
+        self._identities = None
+
+    def add_name(self, loaded: LoadedObject, name: str) -> None:
+        """One more name for an object (`add_name_to_object`)."""
+        self._names.setdefault(name, loaded)
+
+    def named(self, name: str) -> LoadedObject | None:
+        """`_dl_name_match_p` over all objects: paths and names asked for, no sonames."""
+        if self.parent is not None:
+            found = self.parent.named(name)
+            if found is not None:
+                return found
+        return self._names.get(name)
+
+    def find(self, name: str) -> LoadedObject | None:
+        """`_dl_lookup_map`: by name, else by DT_SONAME, which then becomes a name."""
+        found = self._names.get(name)
+        if self.parent is not None:
+            earlier = self.parent._lookup(name)
+            if earlier is not None:
+                self._names.setdefault(name, earlier)
+                return earlier
+        if found is None:
+            found = self._by_soname(name)
+            if found is not None:
+                self._names.setdefault(name, found)
+        return found
+
+    def _lookup(self, name: str) -> LoadedObject | None:
+        """`find` without remembering."""
+        if self.parent is not None:
+            found = self.parent._lookup(name)
+            if found is not None:
+                return found
+        return self._names.get(name) or self._by_soname(name)
+
+    def _by_soname(self, name: str) -> LoadedObject | None:
+        if self._unnamed:
+            pending, self._unnamed = self._unnamed, []
+            for loaded in pending:
+                soname = loaded.soname
+                if soname is not None:
+                    self._sonames.setdefault(soname, loaded)
+        found = self._sonames.get(name)
+        if found is None and self.more is not None:
+            more, self.more = self.more, None
+            more()
+            found = self._names.get(name) or self._by_soname(name)
+        return found
+
+    def by_identity(self, identity: tuple[int, int]) -> LoadedObject | None:
+        """The object that is this very file (device and inode)."""
+        if self.parent is not None:
+            found = self.parent.by_identity(identity)
+            if found is not None:
+                return found
+        if self._identities is None:
+            self._identities = {}
+            for loaded in self.objects:
+                try:
+                    status = os.stat(loaded.path)
+                except (OSError, ValueError):
+                    continue
+                self._identities.setdefault((status.st_dev, status.st_ino), loaded)
+        return self._identities.get(identity)
+
+    def all_objects(self) -> list[LoadedObject]:
+        """The parent's objects, then these."""
+        return (self.parent.all_objects() if self.parent is not None else []) + self.objects
+
+
+class LiveScope:
+    """A process as dlopen finds it.
+
+    `namespace` holds what is mapped, `global_scope` the objects whose symbols every library sees,
+    in lookup order. `asks_process` is given in the running process: it answers whether the global
+    scope defines a (name, version), where that cannot be known from files. `startup` holds the
+    objects mapped at process start (their TLS is static), `unchecked` what could not be found out.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        interpreter: Interpreter,
+        pool: LibraryPool,
+        searcher: Searcher,
+        main: LoadedObject,
+    ) -> None:
+        self.host = host
+        self.interpreter = interpreter
+        self.pool = pool
+        self.searcher = searcher
+        self.main = main
+        self.namespace = Namespace()
+        self.global_scope: list[LoadedObject] = []
+        self.startup: list[LoadedObject] = []
+        self.framework: list[LoadedObject] = []
+        self.asks_process: Callable[[bytes, bytes | None], bool] | None = None
+        self.unchecked: list[str] = []
+        self._static_tls_free: int | None = None
+        self._global_libraries: tuple[Library, ...] | None = None
+
+    @property
+    def global_libraries(self) -> tuple[Library, ...]:
+        """The global scope's libraries, opened."""
+        if self._global_libraries is None:
+            self._global_libraries = tuple(
+                library
+                for library in (loaded.library for loaded in self.global_scope)
+                if library is not None
+            )
+        return self._global_libraries
+
+    def make_global(self, loaded: Iterable[LoadedObject]) -> None:
+        """`add_to_global`: append what is not global yet."""
+        for item in loaded:
+            if item not in self.global_scope:
+                self.global_scope.append(item)
+        self._global_libraries = None
+
+    def lookup_scope(self, local: Iterable[Library]) -> LookupScope:
+        """The global scope, then a new object's own."""
+        from .lookup import LookupScope
+
+        return LookupScope([*self.global_libraries, *local], self.main.library)
+
+    @property
+    def static_tls_free(self) -> int:
+        """Bytes left for initial-exec TLS of libraries that are dlopened (an estimate)."""
+        if self._static_tls_free is None:
+            from .tls import static_tls_free
+
+            self._static_tls_free = static_tls_free(self)
+        return self._static_tls_free
+
+    def close(self) -> None:
+        """Unmap every library that was opened."""
+        self.pool.close()
+
+
+def for_environment(
+    environment: EnvironmentLike, environ: Mapping[str, str] | None = None
+) -> LiveScope:
+    """The scope of an environment's Python after `import tensorflow`, from its files alone.
+
+    See `envlock.linker.simulate.for_environment`.
+    """
+    from .simulate import for_environment as build
+
+    return build(environment, environ)
+
+
+def from_process() -> LiveScope:
+    """The scope of the running process; see `envlock.linker.process.from_process`."""
+    from .process import from_process as build
+
+    return build()

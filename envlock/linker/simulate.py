@@ -1,0 +1,206 @@
+"""What a process of another environment has loaded after `import tensorflow`, from its files.
+
+The Python executable and its DT_NEEDED closure are mapped at start and global. `import tensorflow`
+then loads, before any plugin can come, its processor check and `_pywrap_tensorflow_internal.so`
+with their closures: without RTLD_GLOBAL up to 2.18 and in the full 2.19, with it from 2.20 and in
+tensorflow-cpu 2.19. `python/pywrap_tensorflow.py` decides that by whether the module
+`pywrap_dlopen_global_flags` exists, and so does this. Further extension modules are loaded too;
+they are local and matter only by their sonames and by what they need (`zlib`, `_ssl`), so they are
+looked at when a name is known to nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .header import Host
+from .library import Library, LibraryPool, open_plugin
+from .mapping import Mapper
+from .rtld import interpreter_of
+from .scope import LiveScope, LoadedObject
+from .search import Found, NotFound, Searcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    class Paths(Protocol):
+        """Where an environment keeps what."""
+
+        @property
+        def executable(self) -> str: ...
+        @property
+        def stdlib(self) -> str: ...
+
+    class Install(Protocol):
+        """The installed TensorFlow."""
+
+        @property
+        def package_dir(self) -> str: ...
+
+    class EnvironmentLike(Protocol):
+        """What `for_environment` needs of an `envlock.environment.live.Environment`."""
+
+        @property
+        def paths(self) -> Paths: ...
+        @property
+        def tensorflow(self) -> Install | None: ...
+
+
+GLOBAL_FLAGS = "python/pywrap_dlopen_global_flags.py"
+INTERNAL = "python/_pywrap_tensorflow_internal.so"
+#: Imported first, by `tensorflow.python.platform.self_check`.
+_GUARDS = ("python/platform/_pywrap_cpu_feature_guard.so", "core/platform/_cpu_feature_guard.so")
+#: Extension modules of the standard library that `import tensorflow` uses and that need others.
+_STDLIB = ("_ctypes", "zlib", "_bz2", "_lzma", "_hashlib", "_ssl", "_uuid", "_sqlite3")
+#: The framework's libraries, whose exports plugins are written against.
+FRAMEWORK = ("libtensorflow_framework.so", "libtensorflow_cc.so", "_pywrap_tensorflow_internal.so")
+
+
+def for_environment(
+    environment: EnvironmentLike,
+    environ: Mapping[str, str] | None = None,
+    *,
+    cache_path: str | None = "/etc/ld.so.cache",
+) -> LiveScope:
+    """The scope of that environment's Python after `import tensorflow`.
+
+    `environ` gives LD_LIBRARY_PATH and LD_PRELOAD (default: this process's). Raises
+    `FileAccessError` or `ElfError` when the Python executable cannot be read.
+    """
+    install = environment.tensorflow
+    return build_scope(
+        environment.paths.executable,
+        install.package_dir if install is not None else None,
+        stdlib=environment.paths.stdlib,
+        environ=environ,
+        cache_path=cache_path,
+    )
+
+
+def build_scope(
+    executable: str,
+    package_dir: str | None,
+    *,
+    stdlib: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cache_path: str | None = "/etc/ld.so.cache",
+) -> LiveScope:
+    """`for_environment` with plain paths; `package_dir` is the folder of the `tensorflow` package."""
+    env = os.environ if environ is None else environ
+    scope = start_process(executable, env, cache_path=cache_path)
+    mapper = Mapper(scope.namespace, scope.searcher, scope.main)
+    if package_dir is not None:
+        _import_tensorflow(scope, mapper, package_dir)
+
+    def more() -> None:
+        _load_more(mapper, package_dir, stdlib)
+
+    scope.namespace.more = more
+    return scope
+
+
+def start_process(
+    executable: str,
+    environ: Mapping[str, str],
+    *,
+    cache_path: str | None = "/etc/ld.so.cache",
+) -> LiveScope:
+    """The scope of an executable right after start: its closure, LD_PRELOAD, the interpreter."""
+    real = os.path.realpath(executable)
+    program = open_plugin(real)
+    interpreter = interpreter_of(program.elf)
+    host = Host.of(program.elf, interpreter.glibc)
+    pool = LibraryPool(host)
+    pool.add(program)
+    main = LoadedObject(real, program, origin=os.path.dirname(real))
+    searcher = Searcher(
+        pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path=cache_path
+    )
+    scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
+    if interpreter.glibc == (0, 0):
+        scope.unchecked.append(
+            f"`{interpreter.path or executable}` is not a readable glibc interpreter: what it "
+            "would do is taken to be what glibc does"
+        )
+    scope.namespace.add(main)
+    linker = pool.open(interpreter.path) if interpreter.path else None
+    if isinstance(linker, Library):
+        scope.namespace.add(LoadedObject(interpreter.path, linker))
+    mapper = Mapper(scope.namespace, searcher, main)
+    preloads = []
+    for name in environ.get("LD_PRELOAD", "").replace(":", " ").split():
+        loaded = mapper.map_object(name, main)
+        if not isinstance(loaded, NotFound):
+            preloads.append(loaded)
+    _commit(scope, mapper, main, preloads, make_global=True)
+    scope.startup = list(scope.namespace.objects)
+    return scope
+
+
+def _commit(
+    scope: LiveScope,
+    mapper: Mapper,
+    root: LoadedObject,
+    preloads: list[LoadedObject],
+    *,
+    make_global: bool,
+) -> None:
+    """Finish one load of the past: what it mapped is now simply loaded."""
+    mapped = mapper.map_dependencies(root, preloads)
+    for item in mapped.search_list:
+        item.new = False
+    scope.unchecked.extend(
+        f"`{missing.needed_by}` needs `{missing.name}`, which was not found"
+        for missing in mapped.missing
+    )
+    if make_global:
+        scope.make_global(mapped.search_list)
+
+
+def _import_tensorflow(scope: LiveScope, mapper: Mapper, package_dir: str) -> None:
+    make_global = os.path.isfile(os.path.join(package_dir, GLOBAL_FLAGS))
+    for name in (*_GUARDS, INTERNAL):
+        path = os.path.join(package_dir, name)
+        library = scope.pool.open(path)
+        if not isinstance(library, Library):
+            if name == INTERNAL:
+                scope.unchecked.append(f"`{path}`, which `import tensorflow` loads, is not there")
+            continue
+        root = mapper.map_found(Found(library, path, "path", None), path, None)
+        _commit(scope, mapper, root, [], make_global=make_global and name == INTERNAL)
+    scope.framework = [
+        item
+        for item in scope.namespace.objects
+        if os.path.basename(item.path).startswith(FRAMEWORK)
+    ]
+
+
+def _load_more(mapper: Mapper, package_dir: str | None, stdlib: str | None) -> None:
+    """The other extension modules, for the sake of the names that they brought in."""
+    paths: list[str] = []
+    if stdlib is not None:
+        folder = os.path.join(stdlib, "lib-dynload")
+        paths += [
+            os.path.join(folder, name)
+            for name in _listing(folder)
+            if name.split(".", 1)[0] in _STDLIB and name.endswith(".so")
+        ]
+    if package_dir is not None:
+        for part in ("python", "python/client", "python/framework", "python/util"):
+            folder = os.path.join(package_dir, part)
+            paths += [os.path.join(folder, name) for name in _listing(folder) if ".so" in name]
+    for path in paths:
+        library = mapper.searcher.pool.open(path)
+        if isinstance(library, Library):
+            root = mapper.map_found(Found(library, path, "path", None), path, None)
+            for item in mapper.map_dependencies(root, []).search_list:
+                item.new = False
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,53 @@
+"""How much static TLS a process has left for libraries that are loaded later.
+
+Mirrors `_dl_tls_static_surplus_init`, `_dl_determine_tlsoffset` (elf/dl-tls.c) and
+`_dl_try_allocate_static_tls` (elf/dl-reloc.c) for the default tunables. An estimate: what other
+libraries took before is counted only where their files say so (DF_STATIC_TLS).
+"""
+
+from __future__ import annotations
+
+from ..elf.dynamic import DF_STATIC_TLS
+from ..elf.file import PT_TLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..elf.file import Segment
+    from .library import Library
+    from .scope import LiveScope
+
+#: Surplus with default tunables, in every release since it was introduced.
+SURPLUS = 1664
+
+
+def tls_segment(library: Library) -> Segment | None:
+    """PT_TLS, None where there is none or it is empty."""
+    for segment in library.elf.segments:
+        if segment.type == PT_TLS and segment.memsz:
+            return segment
+    return None
+
+
+def static_tls_free(scope: LiveScope) -> int:
+    """Bytes of the surplus that are left."""
+    used = 0
+    for loaded in scope.startup:
+        segment = tls_segment(loaded.library) if loaded.library is not None else None
+        if segment is not None:
+            align = max(segment.align, 1)
+            used = (used + segment.memsz + align - 1) // align * align
+    free = (used + SURPLUS + 63 & -64) - used
+    for loaded in scope.namespace.objects:
+        library = loaded.library if loaded not in scope.startup else None
+        if library is not None and library.elf.dynamic.flags & DF_STATIC_TLS:
+            free -= static_tls_size(library)
+    return max(free, 0)
+
+
+def static_tls_size(library: Library) -> int:
+    """What a library takes when its own TLS has to be static."""
+    segment = tls_segment(library)
+    if segment is None:
+        return 0
+    align = max(segment.align, 1)
+    return int((segment.memsz + align - 1) // align * align)
