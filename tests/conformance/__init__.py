@@ -1,0 +1,1 @@
+"""Our own ops, built on many TensorFlow releases and tried for real on many others."""
