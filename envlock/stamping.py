@@ -6,12 +6,12 @@ import os
 
 from ._version import __version__
 from .checking import Checker
-from .collecting import linked_libraries, platform_facts
 from .elf import ElfFile
 from .elf.append import require_plugin
 from .elf.notes import find_stamp
 from .errors import ManifestError, StampRefused
 from .identity import read_identity
+from .live import linked_libraries, platform_facts
 from .manifest_io import encode_manifest
 from .models.manifest import MANIFEST_FORMAT, Manifest
 from .models.shown import STAMP_FORMAT, StampDocument
@@ -26,6 +26,7 @@ def build_manifest(elf: ElfFile | None, checker: Checker, *, forced: bool = Fals
     """The manifest of an open plugin in the checker's environment; None: of a note to link in."""
     environment = checker.environment
     tensorflow = environment.tensorflow
+    prediction = None if elf is None else checker.predict(elf)
     return Manifest(
         format=MANIFEST_FORMAT,
         generator=f"tf-envlock {__version__}",
@@ -34,8 +35,8 @@ def build_manifest(elf: ElfFile | None, checker: Checker, *, forced: bool = Fals
         tensorflow=None if tensorflow is None else tensorflow.facts(),
         numpy=environment.numpy,
         python=environment.python,
-        platform=platform_facts(checker),
-        libraries=() if elf is None else linked_libraries(elf, checker),
+        platform=platform_facts(environment, checker.scope, prediction),
+        libraries=() if prediction is None else linked_libraries(environment, prediction),
         packages=environment.packages(),
     )
 

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
         @property
         def version(self) -> str: ...
         @property
-        def distribution(self) -> str | None: ...
-        @property
-        def manager(self) -> str | None: ...
-        @property
         def git_version(self) -> str | None: ...
         @property
         def compiler(self) -> str | None: ...
@@ -51,6 +47,14 @@ if TYPE_CHECKING:
 
         @property
         def tensorflow(self) -> LiveTensorFlow: ...
+        @property
+        def distribution(self) -> str | None:
+            """The package that installed TensorFlow."""
+
+        @property
+        def manager(self) -> str | None:
+            """That package's manager: "pip" or "conda"."""
+
         @property
         def numpy(self) -> NumpyFacts | None: ...
         @property
@@ -111,7 +115,7 @@ class Rule:
         self.applies = applies
 
 
-def install_command(live: LiveTensorFlow, spec: str, *, distribution: str | None = None) -> str:
+def install_command(live: Live, spec: str, *, distribution: str | None = None) -> str:
     """The command that brings `spec` ("==2.15.1", "==2.15.*") of TensorFlow into the environment."""
     name = distribution or live.distribution or "tensorflow"
     if live.manager == "conda":

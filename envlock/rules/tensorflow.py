@@ -53,30 +53,30 @@ def _version(c: Comparison) -> Iterator[Answer]:
             "the dynamic linker would accept it, but class layouts and inlined accessors change "
             "between minor releases: it can crash or compute garbage"
         ),
-        remedy=install_command(live, f"=={minor(built.version)}.*"),
+        remedy=install_command(c.live, f"=={minor(built.version)}.*"),
     )
 
 
 def _distribution(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
         return
-    built, live = c.manifest.tensorflow, c.live.tensorflow
-    if built.distribution is None or live.distribution is None:
+    built = c.manifest.tensorflow
+    if built.distribution is None or c.live.distribution is None:
         yield Unchecked(
             what="TensorFlow distribution",
             why="no installed package owns the TensorFlow "
             + ("that the plugin was built with" if built.distribution is None else "found here"),
         )
-    elif (built.distribution, built.manager) != (live.distribution, live.manager):
+    elif (built.distribution, built.manager) != (c.live.distribution, c.live.manager):
         yield Finding(
             rule="tensorflow-distribution",
             verdict="drifted",
             subject="TensorFlow distribution",
             built=f"{built.distribution} ({built.manager})",
-            live=f"{live.distribution} ({live.manager})",
+            live=f"{c.live.distribution} ({c.live.manager})",
             message=(
                 f"built with `{built.distribution}` from {built.manager}, "
-                f"this environment has `{live.distribution}` from {live.manager}"
+                f"this environment has `{c.live.distribution}` from {c.live.manager}"
             ),
             why="distributions of one release can be built with other flags, CUDA and headers",
         )
@@ -86,7 +86,7 @@ def _build(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
         return
     built, live = c.manifest.tensorflow, c.live.tensorflow
-    if built.version != live.version or built.distribution != live.distribution:
+    if built.version != live.version or built.distribution != c.live.distribution:
         return
     theirs = {library.name: library for library in live.libraries}
     for library in built.libraries:
@@ -107,8 +107,8 @@ def _build(c: Comparison) -> Iterator[Answer]:
                     f"{before} then, {after} now"
                 ),
                 why="it was rebuilt, repackaged or replaced since the plugin was built",
-                remedy=f"pip install --force-reinstall --no-deps '{live.distribution}=={live.version}'"
-                if live.manager == "pip"
+                remedy=f"pip install --force-reinstall --no-deps '{c.live.distribution}=={live.version}'"
+                if c.live.manager == "pip"
                 else None,
             )
             return
@@ -137,7 +137,9 @@ def _headers(c: Comparison) -> Iterator[Answer]:
                 live=now,
                 message=f"TensorFlow's bundled {label} is {now} here, {before} at build time",
                 why=f"{label} types cross between plugin and TensorFlow, inlined on both sides",
-                remedy=install_command(live, f"=={built.version}", distribution=built.distribution),
+                remedy=install_command(
+                    c.live, f"=={built.version}", distribution=built.distribution
+                ),
             )
 
 

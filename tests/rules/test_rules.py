@@ -71,6 +71,8 @@ class Live:
 
     def __init__(self, **changes: Any) -> None:
         self.tensorflow = TENSORFLOW.replace(**changes.pop("tensorflow", {}))
+        self.distribution = self.tensorflow.distribution
+        self.manager = self.tensorflow.manager
         self.numpy = changes.pop("numpy", NUMPY)
         self.python = changes.pop("python", PYTHON)
         self.libc_version = changes.pop("libc_version", "2.36")

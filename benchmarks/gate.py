@@ -1,0 +1,104 @@
+"""What the gate costs: `check` beside `ldd -r` and a real load, `import envlock`, `load`'s share.
+
+    python -m benchmarks.gate [--runs N]
+
+Needs g++ and the test suite's TensorFlow environment (made at first use).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.timing import HEADER, alternate, machine, median, ratio, row
+from tests.support.building import build
+from tests.support.environments import TfEnvironment, ensure
+
+RELEASE = "2.15.1"
+QUIET = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+SHARE = """\
+import time, sys, warnings
+import tensorflow as tf
+path = sys.argv[1]
+started = time.perf_counter()
+import envlock
+from envlock.checking import Checker
+from envlock.policies import resolve_policy
+report, identity = Checker.for_process(resolve_policy(None)).check_for_load(path)
+first = time.perf_counter() - started
+assert report.verdict == "compatible", report
+started = time.perf_counter()
+tf.load_op_library(path)
+bare = time.perf_counter() - started
+started = time.perf_counter()
+Checker.for_process(resolve_policy(None)).check_for_load(path)
+again = time.perf_counter() - started
+print(first, bare, again)
+"""
+
+
+def stamped_example(environment: TfEnvironment) -> str:
+    """A stamped copy of the example op."""
+    copy = Path("build/benchmarks/zero_out.so")
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(build(Path("examples/zero_out/zero_out.cc").resolve(), environment), copy)
+    command = ["envlock", "stamp", str(copy), "--env", str(environment.python)]
+    subprocess.run([sys.executable, "-m", *command], check=True)
+    return str(copy.resolve())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=15)
+    runs = parser.parse_args().runs
+    environment = ensure(RELEASE)
+    python = str(environment.python)
+    plugin = stamped_example(environment)
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--python", python]
+    subprocess.run([*uv, "."], check=True)
+    command = os.path.join(os.path.dirname(python), "envlock")
+    load = f"import tensorflow as tf; tf.load_op_library({plugin!r})"
+    times = alternate(
+        {
+            "envlock check": [command, "check", plugin],
+            "ldd -r": ["ldd", "-r", plugin],
+            "python -c pass": [python, "-c", "pass"],
+            "import envlock": [python, "-c", "import envlock"],
+        },
+        runs,
+        QUIET,
+    )
+    slow = alternate({"load": [python, "-c", load], "check": [command, "check", plugin]}, 3, QUIET)
+    shares = [
+        [float(v) for v in subprocess.run(
+            [python, "-c", SHARE, plugin], env=QUIET, check=True, capture_output=True, text=True
+        ).stdout.split()]
+        for _ in range(5)
+    ]  # fmt: skip
+    print(f"# {machine()}; TensorFlow {RELEASE}; {runs} runs\n{HEADER}")
+    for name, values in times.items():
+        print(row(name, values))
+    print(row("import tensorflow + load_op_library", slow["load"]))
+    added = median(times["import envlock"]) - median(times["python -c pass"])
+    print()
+    print(
+        f"check / ldd -r                     {ratio(times['envlock check'], times['ldd -r']):8.2f}  (at most 2.5)"
+    )
+    print(
+        f"import tensorflow + load / check   {ratio(slow['load'], slow['check']):8.1f}  (at least 40)"
+    )
+    print(f"import envlock over bare, ms       {added * 1000:8.1f}  (at most 10)")
+    print(
+        f"load's check, first plugin, ms     {median([s[0] for s in shares]) * 1000:8.1f}  (at most 15)"
+    )
+    print(f"load's check, later plugins, ms    {median([s[2] for s in shares]) * 1000:8.1f}")
+    print(f"tf.load_op_library alone, ms       {median([s[1] for s in shares]) * 1000:8.1f}")
+
+
+if __name__ == "__main__":
+    main()

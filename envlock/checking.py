@@ -1,0 +1,223 @@
+"""The verdict: one plugin, its manifest, and an environment, brought together.
+
+A `Checker` holds what plugins share (the environment, the lookup scope of its process, the parsed
+libraries), so that checking many costs little more than reading each.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .elf import ElfFile
+from .environment.live import Environment
+from .errors import EnvironmentUnreadable, InputError
+from .identity import read_identity, uses_numpy_api
+from .linker.resolve import predict
+from .live import LiveView
+from .manifest_io import read_embedded
+from .models.policy import DEFAULT, PolicyFile
+from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
+from .policies import apply_policy, resolve_policy, verdict_of
+from .rules import RULES, Comparison
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .linker.prediction import Prediction
+    from .linker.scope import LiveScope
+    from .models.manifest import Manifest
+
+NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
+
+
+def file_identity(status: os.stat_result) -> tuple[int, ...]:
+    """What tells that a file is the same and unchanged: device, inode, size, times."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+class Checker:
+    """Checks plugins against one environment, under one policy."""
+
+    def __init__(self, environment: Environment, scope: LiveScope, policy: PolicyFile) -> None:
+        self.environment = environment
+        self.scope = scope
+        self.policy = policy
+        self._summary: EnvironmentSummary | None = None
+
+    @classmethod
+    def for_environment(
+        cls,
+        env: str | os.PathLike[str] | Environment | None = None,
+        policy: PolicyFile = DEFAULT,
+    ) -> Checker:
+        """A checker for what a new process of an environment would say.
+
+        Raises `EnvironmentUnreadable` when it is none or has no TensorFlow.
+        """
+        from .linker.scope import for_environment
+
+        environment = env if isinstance(env, Environment) else Environment.open(env)
+        _require_tensorflow(environment)
+        return cls(environment, for_environment(environment), policy)
+
+    @classmethod
+    def for_process(cls, policy: PolicyFile = DEFAULT) -> Checker:
+        """A checker for this very process: what is really mapped, once TensorFlow is imported."""
+        import sys
+
+        if "tensorflow" not in sys.modules:
+            return cls.for_environment(None, policy)
+        from .linker.scope import from_process
+
+        environment = Environment.open(None)
+        _require_tensorflow(environment)
+        return cls(environment, from_process(environment), policy)
+
+    @property
+    def summary(self) -> EnvironmentSummary:
+        """The environment as reports name it."""
+        if self._summary is None:
+            self._summary = self.environment.summary()
+        return self._summary
+
+    def check(self, path: str) -> Report:
+        """The report on one plugin; an unreadable one gets a report without a verdict."""
+        return self.check_for_load(path)[0]
+
+    def check_for_load(self, path: str) -> tuple[Report, tuple[int, ...] | None]:
+        """The report, and the identity of the very file that was checked."""
+        try:
+            elf = ElfFile.open(path)
+        except InputError as error:
+            return self._unreadable(path, error), None
+        with elf:
+            identity = file_identity(elf.status)
+            try:
+                return self._check(elf), identity
+            except InputError as error:
+                return self._unreadable(path, error), identity
+
+    def judge_unstamped(self, elf: ElfFile) -> Report:
+        """The report on what the binary alone tells, whatever it carries; raises `InputError`."""
+        return self._report(elf, None, None)
+
+    def predict(self, elf: ElfFile) -> Prediction:
+        """What the dynamic linker would say."""
+        return predict(elf, self.scope)
+
+    def _check(self, elf: ElfFile) -> Report:
+        embedded = read_embedded(elf)
+        if embedded is None:
+            return self._report(elf, None, None)
+        return self._report(elf, embedded.manifest, embedded.stamp)
+
+    def _report(self, elf: ElfFile, manifest: Manifest | None, stamp: str | None) -> Report:
+        from .linker.causes import explain
+
+        recorded = manifest.plugin if manifest is not None else None
+        # Stripping takes away what tells the compilation; the manifest remembers.
+        compilation = None if recorded is None else recorded.compilation
+        plugin = read_identity(elf, compilation=compilation)
+        if recorded is not None and recorded.build_id is None:
+            plugin = read_identity(elf, compilation=compilation, digest=True)
+        prediction = self.predict(elf)
+        linker_findings = explain(prediction, plugin, self.environment)
+        comparison = Comparison(
+            plugin,
+            manifest,
+            LiveView(self.environment, self.scope, prediction),
+            linker_findings=linker_findings,
+            uses_numpy_api=manifest is not None and uses_numpy_api(elf),
+        )
+        findings: list[Finding] = list(linker_findings)
+        unchecked = [Unchecked(what=what, why="see docs/rules.md") for what in prediction.unchecked]
+        for rule in RULES:
+            for answer in rule.applies(comparison):
+                if isinstance(answer, Finding):
+                    findings.append(answer)
+                else:
+                    unchecked.append(answer)
+        kept = apply_policy(tuple(findings), self.policy)
+        tensorflow = manifest.tensorflow.version if manifest and manifest.tensorflow else None
+        return Report(
+            plugin=PluginSummary(
+                path=elf.path, stamped=manifest is not None, stamp=stamp, tensorflow=tensorflow
+            ),
+            environment=self.summary,
+            verdict=verdict_of(kept),
+            findings=kept,
+            unchecked=tuple(unchecked),
+        )
+
+    def _unreadable(self, path: str, error: InputError) -> Report:
+        return unreadable_report(path, error, self.summary)
+
+
+def unreadable_report(
+    path: str, error: InputError, environment: EnvironmentSummary | None = None
+) -> Report:
+    """A report without a verdict: the input, or the environment, could not be read."""
+    text = error.message if error.hint is None else f"{error.message}; {error.hint}"
+    return Report(
+        plugin=PluginSummary(path=path, stamped=False, error=text),
+        environment=environment or EnvironmentSummary(),
+        verdict=None,
+    )
+
+
+def _require_tensorflow(environment: Environment) -> None:
+    if environment.tensorflow is None:
+        raise EnvironmentUnreadable(
+            f"there is no TensorFlow in `{environment.paths.prefix}`", hint=NO_TENSORFLOW
+        )
+
+
+def check(
+    plugin: str | os.PathLike[str],
+    *,
+    env: str | os.PathLike[str] | None = None,
+    policy: PolicyFile | str | os.PathLike[str] | None = None,
+) -> Report:
+    """Check one plugin against an environment (default: the running one), loading nothing.
+
+    Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin cannot be read,
+    `EnvironmentUnreadable`, `PolicyError`.
+    """
+    checker = Checker.for_environment(env, resolve_policy(policy))
+    with ElfFile.open(plugin) as elf:
+        return checker._check(elf)
+
+
+def check_many(
+    plugins: Iterable[str],
+    *,
+    env: str | os.PathLike[str] | None = None,
+    policy: PolicyFile = DEFAULT,
+) -> tuple[Report, ...]:
+    """Check plugins and all plugins in folders; unreadable ones get a report without a verdict.
+
+    Raises `EnvironmentUnreadable`.
+    """
+    checker = Checker.for_environment(env, policy)
+    return tuple(checker.check(path) for path in expand(plugins))
+
+
+def expand(paths: Iterable[str]) -> list[str]:
+    """Files as they are, folders replaced by the shared libraries in them, in a stable order."""
+    found: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            found += sorted(_libraries_below(path))
+        else:
+            found.append(path)
+    return found
+
+
+def _libraries_below(folder: str) -> Iterable[str]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in files:
+            full = os.path.join(parent, name)
+            if (name.endswith(".so") or ".so." in name) and os.path.isfile(full):
+                yield full

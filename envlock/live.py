@@ -1,0 +1,144 @@
+"""The live side of a comparison: what rules ask about an environment, for one plugin."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from .errors import InputError
+from .models.manifest import Library, LibstdcxxFacts, PlatformFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .environment.live import Environment
+    from .environment.tensorflow import TensorFlowInstall
+    from .linker.prediction import Dependency, Prediction
+    from .linker.scope import LiveScope
+    from .models.manifest import NumpyFacts, PythonFacts
+
+LIBSTDCXX = "libstdc++.so.6"
+
+
+class LiveView:
+    """An environment as the rules see it (`rules.base.Live`); everything is read when asked for."""
+
+    def __init__(
+        self, environment: Environment, scope: LiveScope, prediction: Prediction | None
+    ) -> None:
+        self.environment = environment
+        self.scope = scope
+        self.prediction = prediction
+
+    @property
+    def tensorflow(self) -> TensorFlowInstall:
+        """The installed TensorFlow."""
+        found = self.environment.tensorflow
+        assert found is not None  # the checker refuses an environment without one
+        return found
+
+    @functools.cached_property
+    def distribution(self) -> str | None:
+        """The package that installed TensorFlow."""
+        return self.environment.summary().distribution
+
+    @property
+    def manager(self) -> str | None:
+        """That package's manager."""
+        if self.tensorflow.conda_record is not None:
+            return "conda"
+        return None if self.tensorflow.distribution is None else "pip"
+
+    @property
+    def numpy(self) -> NumpyFacts | None:
+        """The installed numpy."""
+        return self.environment.numpy
+
+    @property
+    def python(self) -> PythonFacts:
+        """The interpreter."""
+        return self.environment.python
+
+    @property
+    def libc_version(self) -> str | None:
+        """The C library's version."""
+        return self.environment.platform.libc_version
+
+    @property
+    def libstdcxx(self) -> LibstdcxxFacts | None:
+        """The libstdc++ that the plugin would get."""
+        return libstdcxx_facts(self.scope, self.prediction)
+
+    def library_version(self, soname: str) -> tuple[str | None, str | None] | None:
+        """Version and build-id of a library of the plugin's closure; None when it has none."""
+        for dependency in self.prediction.closure if self.prediction else ():
+            if dependency.name == soname:
+                return file_version(dependency), library_build_id(dependency)
+        return None
+
+
+def file_version(dependency: Dependency) -> str | None:
+    """The version in the real file's name behind a soname: `libz.so.1` -> `1.2.13`."""
+    name = os.path.basename(os.path.realpath(dependency.path))
+    soname = dependency.name
+    stem, mark, rest = name.partition(".so.")
+    if not mark or not soname.startswith(stem + ".so") or not rest.replace(".", "").isdigit():
+        return None
+    return rest if len(name) > len(soname) else None
+
+
+def library_build_id(dependency: Dependency) -> str | None:
+    """A library's build-id; None where it has none or cannot be read."""
+    from .elf.dynamic import build_id
+
+    if dependency.library is None:
+        return None
+    try:
+        return build_id(dependency.library.elf)
+    except InputError:
+        return None
+
+
+def libstdcxx_facts(scope: LiveScope, prediction: Prediction | None) -> LibstdcxxFacts | None:
+    """The libstdc++ of the plugin's closure, else the one that the process has loaded."""
+    path = how = None
+    for dependency in prediction.closure if prediction else ():
+        if dependency.name == LIBSTDCXX:
+            path, how = dependency.path, dependency.how
+    if path is None:
+        loaded = scope.namespace.find(LIBSTDCXX)
+        if loaded is None:
+            return None
+        path, how = loaded.path, loaded.how
+    from .environment.platform import libstdcxx_levels
+
+    try:
+        glibcxx, cxxabi = libstdcxx_levels(path)
+    except InputError:
+        return None
+    return LibstdcxxFacts(found_by=how, glibcxx=glibcxx, cxxabi=cxxabi)
+
+
+def platform_facts(
+    environment: Environment, scope: LiveScope, prediction: Prediction | None
+) -> PlatformFacts:
+    """Machine, C library and the libstdc++ that counts, with the package that owns it."""
+    found = libstdcxx_facts(scope, prediction)
+    if found is not None:
+        loaded = scope.namespace.find(LIBSTDCXX)
+        if loaded is not None:
+            found = found.replace(owner=environment.owner_of(loaded.path))
+    return environment.platform.replace(libstdcxx=found)
+
+
+def linked_libraries(environment: Environment, prediction: Prediction) -> tuple[Library, ...]:
+    """The plugin's closure as the manifest records it."""
+    return tuple(
+        Library(
+            soname=dependency.name,
+            found_by=dependency.how,
+            version=file_version(dependency),
+            build_id=library_build_id(dependency),
+            owner=environment.owner_of(dependency.path),
+        )
+        for dependency in prediction.closure
+    )
