@@ -12,17 +12,13 @@ import errno
 import mmap
 import os
 import stat
-import threading
 
+from .copying import Shrunk, copy_and_compare, mismatch, sync_folder, write_all
 from .elf.append import Plan, plan_append
 from .elf.file import ElfFile
 from .elf.notes import APPENDED, find_stamp
 from .errors import FileAccessError, WriteError
 
-#: Bytes held in memory while copying or comparing.
-BLOCK = 1 << 20
-#: ioctl FICLONE: share the blocks of the source (btrfs, xfs); linux/fs.h.
-FICLONE = 0x40049409
 #: Signatures of the content, which is about to change.
 _CONTENT_SIGNATURES = ("security.ima", "security.evm")
 
@@ -118,14 +114,14 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     if old is not None and not stat.S_ISREG(old.st_mode) and not stat.S_ISDIR(old.st_mode):
         try:
             with open(name, "wb", buffering=0) as out:
-                _write_all(out.fileno(), content)
+                write_all(out.fileno(), content)
         except OSError as error:
             raise _failed(name, error) from None
         return
     old = _existing(target)
     with _Scratch(target) as scratch:
         try:
-            _write_all(scratch.fd, content)
+            write_all(scratch.fd, content)
             if old is not None:
                 _take_over(scratch.fd, old, None)
             else:
@@ -159,10 +155,8 @@ def _replace(
     notes: list[str] = []
     with _Scratch(target) as scratch:
         try:
-            _build(fd, scratch.fd, plan, target)
-            # The disk writes while the copy, still in memory, is compared with its source.
-            with _Sync(scratch.fd):
-                _verify(fd, scratch.fd, plan, payload, target)
+            copy_and_compare(fd, scratch.fd, plan, target)
+            _read_back(scratch.fd, payload, target)
             if old is not None:
                 in_place = os.path.samestat(old, before)
                 notes = _take_over(scratch.fd, old, fd if in_place else None)
@@ -176,6 +170,8 @@ def _replace(
             if (now is None) != (old is None) or (now and old and not _same(now, old)):
                 raise _changed(target)
             scratch.rename()
+        except Shrunk:
+            raise _changed(target) from None
         except OSError as error:
             raise _failed(target, error) from None
     return notes
@@ -227,7 +223,7 @@ class _Scratch:
             os.link(self._handle, self.name, src_dir_fd=self.fd, follow_symlinks=True)
         os.rename(self.name, self.target)
         self.name = None
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _close(self) -> None:
         if self.fd >= 0:
@@ -243,107 +239,6 @@ class _Scratch:
 
     def __exit__(self, *_: object) -> None:
         self._remove()
-
-
-class _Sync:
-    """fsync in the background; its error is raised where the block ends."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.error: OSError | None = None
-        self.thread = threading.Thread(target=self._run, name="envlock-fsync")
-
-    def _run(self) -> None:
-        try:
-            os.fsync(self.fd)
-        except OSError as error:
-            self.error = error
-
-    def __enter__(self) -> _Sync:
-        # Without a thread to be had, the fsync before the rename does all of it.
-        with contextlib.suppress(RuntimeError):
-            self.thread.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self.thread.ident is not None:
-            self.thread.join()
-        if kind is None and self.error is not None:
-            raise self.error
-
-
-def _build(source: int, out: int, plan: Plan, target: str) -> None:
-    _copy(source, 0, out, plan.keep, target)
-    for piece in plan.pieces:
-        if isinstance(piece, bytes):
-            _write_all(out, piece)
-        else:
-            _copy(source, piece[0], out, piece[1], target)
-    for offset, content in plan.patches:
-        os.pwrite(out, content, offset)
-
-
-def _copy(source: int, offset: int, out: int, size: int, target: str) -> None:
-    """Append `size` bytes of `source` to `out`, in the kernel where it can."""
-    if offset == 0 and size and _clone(source, out, size):
-        return
-    end = offset + size
-    for way in (_copy_range, _send, _read_and_write):
-        while offset < end:
-            try:
-                done = way(source, offset, out, min(end - offset, 64 * BLOCK))
-            except OSError as error:
-                if way is _read_and_write or error.errno not in _UNSUPPORTED:
-                    raise
-                break
-            if done == 0:
-                if way is _read_and_write:
-                    raise _changed(target)
-                break
-            offset += done
-
-
-_UNSUPPORTED = (
-    errno.EXDEV,
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.EOPNOTSUPP,
-    errno.EBADF,
-    errno.EPERM,
-    errno.ETXTBSY,
-)
-
-
-def _clone(source: int, out: int, size: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.ioctl(out, FICLONE, source)
-    except OSError:
-        return False
-    os.ftruncate(out, size)
-    os.lseek(out, 0, os.SEEK_END)
-    return True
-
-
-def _copy_range(source: int, offset: int, out: int, size: int) -> int:
-    return os.copy_file_range(source, out, size, offset_src=offset)
-
-
-def _send(source: int, offset: int, out: int, size: int) -> int:
-    return os.sendfile(out, source, offset, size)
-
-
-def _read_and_write(source: int, offset: int, out: int, size: int) -> int:
-    block = os.pread(source, min(size, BLOCK), offset)
-    _write_all(out, block)
-    return len(block)
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _is_already(elf: ElfFile, plan: Plan) -> bool:
@@ -364,48 +259,12 @@ def _is_already(elf: ElfFile, plan: Plan) -> bool:
     return True
 
 
-def _verify(source: int, out: int, plan: Plan, payload: bytes, target: str) -> None:
-    """Read the result back and hold it against the source and the plan, byte for byte."""
-    if os.fstat(out).st_size != plan.size:
-        raise _mismatch(target, f"it has {os.fstat(out).st_size} bytes, not {plan.size}")
-    _compare(source, 0, out, 0, plan.keep, plan.patches, target)
-    at = plan.keep
-    for piece in plan.pieces:
-        if isinstance(piece, bytes):
-            if os.pread(out, len(piece), at) != piece:
-                raise _mismatch(target, f"the tail at offset {at} is not what was written")
-            at += len(piece)
-        else:
-            _compare(source, piece[0], out, at, piece[1], [], target)
-            at += piece[1]
+def _read_back(out: int, payload: bytes, target: str) -> None:
+    """The manifest has to come out of the new file as it comes out of any plugin."""
     with mmap.mmap(out, 0, access=mmap.ACCESS_READ) as data:
         stamp = find_stamp(ElfFile(target, data, os.fstat(out)))
     if stamp is None or stamp.kind != APPENDED or stamp.payload != payload:
-        raise _mismatch(target, "the manifest does not read back")
-
-
-def _compare(
-    source: int,
-    start: int,
-    out: int,
-    at: int,
-    size: int,
-    patches: list[tuple[int, bytes]],
-    target: str,
-) -> None:
-    first, second = bytearray(BLOCK), bytearray(BLOCK)
-    for done in range(0, size, BLOCK):
-        length = min(BLOCK, size - done)
-        if length < BLOCK:
-            first, second = bytearray(length), bytearray(length)
-        if os.preadv(source, [first], start + done) != length:
-            raise _changed(target)
-        os.preadv(out, [second], at + done)
-        if done == 0:  # the header is smaller than a block
-            for offset, content in patches:
-                first[offset : offset + len(content)] = content
-        if first != second:
-            raise _mismatch(target, f"a byte between {at + done} and {at + done + length} differs")
+        raise mismatch(target, "the manifest is not the one that was to be embedded")
 
 
 def _take_over(fd: int, old: os.stat_result, attributes_of: int | None) -> list[str]:
@@ -494,34 +353,12 @@ def _changed(path: str) -> WriteError:
     )
 
 
-def _mismatch(target: str, what: str) -> WriteError:
-    return WriteError(
-        f"cannot write `{target}`: read back, the new file is not what was written ({what}); "
-        "the old one is as it was",
-        hint="check the disk and the file system",
-    )
-
-
 def _failed(target: str, error: Exception) -> WriteError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     hint = None
     if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
         hint = "write to a folder of your own with `-o`"
     return WriteError(f"cannot write `{target}`: {reason}", hint=hint)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the rename last; a folder that cannot be opened for that is no reason to fail."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        os.fsync(fd)
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
 
 
 def _umask() -> int:
