@@ -7,6 +7,7 @@ that kills its process takes nothing else with it. Only what every TensorFlow br
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -107,7 +108,7 @@ def main() -> None:
     # Kept away from whatever TensorFlow prints.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    import tensorflow as tf  # type: ignore
+    tf = importlib.import_module("tensorflow")
 
     for line in sys.stdin:
         job = json.loads(line)
