@@ -7,6 +7,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from ..elf import ElfFile
@@ -88,17 +89,20 @@ def cxx11_abi(elf: ElfFile) -> bool | None:
     return None
 
 
-def loads_constant(elf: ElfFile, number: int) -> bool:
-    """Whether the code loads this 32-bit number into a register, on x86-64 and aarch64.
+def loaded_constant(elf: ElfFile, numbers: Mapping[int, int]) -> int | None:
+    """The key of the first of these 32-bit numbers that the code loads into a register.
 
-    x86-64: `mov r32, imm32` (B8+r id). aarch64: MOVZ of the lower half followed by MOVK of the
-    upper one into the same register.
+    x86-64: `mov r32, imm32` (B8+r id). aarch64: MOVZ of the lower half, then MOVK of the upper one
+    into the same register. None on other machines.
     """
-    if elf.machine == "x86_64":
-        return _loads_x86(_content(elf, ".text"), number)
-    if elf.machine == "aarch64":
-        return _loads_aarch64(_content(elf, ".text"), number)
-    return False
+    loads = {"x86_64": _loads_x86, "aarch64": _loads_aarch64}.get(elf.machine)
+    if loads is None:
+        return None
+    code = _content(elf, ".text")
+    for key, number in numbers.items():
+        if loads(code, number):
+            return key
+    return None
 
 
 def _loads_x86(code: bytes, number: int) -> bool:

@@ -95,7 +95,8 @@ def locate(env: str | os.PathLike[str] | None = None) -> EnvironmentPaths:
 
 
 def _fail(message: str, hint: str | None = None) -> NoReturn:
-    raise EnvironmentUnreadable(message, hint=hint)
+    # Paths may hold anything; an error is one line.
+    raise EnvironmentUnreadable(files.plain(message), hint=hint and files.plain(hint))
 
 
 # --- the running interpreter ---------------------------------------------------------------------
@@ -189,17 +190,19 @@ def _other(executable: str) -> EnvironmentPaths:
 
 def _require_python(executable: str, real: str) -> None:
     try:
-        head = files.read(real, 2, head=True)
+        head = files.read(real, 4, head=True)
     except files.Unreadable as problem:
         _fail(f"`{executable}` cannot be read: {problem}")
-    if head == b"#!":
+    names = (os.path.basename(executable), os.path.basename(real))
+    if not any(re.match(_PYTHON_NAME, name) for name in names):
+        _fail(f"`{executable}` is not a Python executable, going by its name")
+    if head[:2] == b"#!":
         _fail(
             f"`{executable}` is a script, not a Python executable",
             f"name what it starts: `{executable} -c 'import sys; print(sys.executable)'`",
         )
-    names = (os.path.basename(executable), os.path.basename(real))
-    if not any(re.match(_PYTHON_NAME, name) for name in names):
-        _fail(f"`{executable}` is not a Python executable, going by its name")
+    if head != b"\x7fELF":
+        _fail(f"`{executable}` is not a Python executable, it is no ELF file")
 
 
 def _find_config(executable: str) -> str | None:

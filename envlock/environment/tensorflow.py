@@ -27,7 +27,8 @@ INTERNAL = "python/_pywrap_tensorflow_internal.so"
 COMMON = "python/lib_pywrap_tensorflow_common.so"
 SESSION = "python/client/_pywrap_tf_session.so"
 
-_STANDARDS = {11: 201103, 14: 201402, 17: 201703, 20: 202002}
+# __cplusplus by standard, as far as TensorFlow makes a flag of it; the likeliest first.
+_STANDARDS = {17: 201703, 20: 202002, 14: 201402, 11: 201103}
 #: TensorFlow's own Eigen build file defines this on Linux, for every build since 2.6.
 _EIGEN_MAX_ALIGN_BYTES = 64
 
@@ -224,10 +225,9 @@ class TensorFlowInstall:
             return None
         try:
             with _open(path) as elf:
-                found = [s for s, n in _STANDARDS.items() if binary.loads_constant(elf, n)]
+                return binary.loaded_constant(elf, _STANDARDS)
         except InputError:
             return None
-        return found[0] if len(found) == 1 else None
 
     @functools.cached_property
     def _sysconfig(self) -> str:
