@@ -148,6 +148,7 @@ class Problem(Record):
     remedy: str | None = None
     paths: tuple[str, ...] = ()  # at most twenty, relative to the environment
     count: int = 0  # how many files in all
+    digest: str | None = None  # of the files as they are now, so that two edits can be told apart
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "kind": (
             "modified-files",

@@ -40,7 +40,7 @@ def render(document: Document, policy: PolicyFile) -> str:
     drift = isinstance(document, DriftDocument)
     main: list[Markup | None] = []
     if isinstance(document, DriftDocument):
-        facts = _drift_facts(document)
+        facts: Markup | None = _drift_facts(document)
         main.append(_changes(document.changes))
     else:
         facts = _check_facts(document.reports)

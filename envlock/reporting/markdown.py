@@ -190,8 +190,7 @@ def _finding(finding: Finding) -> list[str]:
     lines[0] += prose(finding.message)
     if finding.why:
         lines.append(f"  <br>why: {prose(finding.why)}")
-    for example in finding.examples[:5]:
-        lines.append(f"  - {code(example)}")
+    lines += [f"  - {code(example)}" for example in finding.examples[:5]]
     rest = finding.count - len(finding.examples[:5])
     if finding.examples and rest > 0:
         lines.append(f"  - and {rest} more")

@@ -1,0 +1,149 @@
+"""The native side of an environment: machine, C and C++ run time, TensorFlow, numpy, CUDA."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InputError
+from ..models.manifest import LibstdcxxFacts, Owner
+from ..models.snapshot import NativeFacts, NativeLibrary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..environment.live import Environment
+    from ..linker.scope import LiveScope
+    from .packages import CondaFiles
+
+LIBSTDCXX = "libstdc++.so.6"
+
+#: What TensorFlow's GPU builds and their plugins dlopen, by the names that releases since 2.5 use.
+CUDA_LIBRARIES = (
+    "libcuda.so.1",
+    "libcudart.so.11.0",
+    "libcudart.so.12",
+    "libcublas.so.11",
+    "libcublas.so.12",
+    "libcublasLt.so.11",
+    "libcublasLt.so.12",
+    "libcudnn.so.8",
+    "libcudnn.so.9",
+    "libcufft.so.10",
+    "libcufft.so.11",
+    "libcurand.so.10",
+    "libcusolver.so.11",
+    "libcusparse.so.11",
+    "libcusparse.so.12",
+    "libnccl.so.2",
+    "libnvrtc.so.11.2",
+    "libnvrtc.so.12",
+    "libnvJitLink.so.12",
+    "libcupti.so.11",
+    "libcupti.so.12",
+    "libnvinfer.so.7",
+    "libnvinfer.so.8",
+    "libamdhip64.so.6",
+)
+
+
+def read_native(environment: Environment, conda: CondaFiles) -> NativeFacts:
+    """All of it; what the dynamic linker would find is worked out as `check` does."""
+    platform = environment.platform
+    tensorflow = environment.tensorflow
+    libstdcxx = None
+    cuda: tuple[NativeLibrary, ...] = ()
+    try:
+        from ..linker.simulate import for_environment
+
+        scope = for_environment(environment)
+    except InputError:
+        scope = None
+    if scope is not None:
+        try:
+            libstdcxx = _libstdcxx(environment, conda, scope)
+            cuda = tuple(_cuda(environment, conda, scope))
+        finally:
+            scope.close()
+    return NativeFacts(
+        machine=platform.machine,
+        system=platform.system,
+        libc=platform.libc,
+        libc_version=platform.libc_version,
+        libstdcxx=libstdcxx,
+        tensorflow=None if tensorflow is None else tensorflow.facts(),
+        numpy=environment.numpy,
+        cuda=cuda,
+    )
+
+
+def _find(scope: LiveScope, name: str) -> tuple[str, str] | None:
+    """(path, how it is found) of a library, mapped already or searched for as TensorFlow would."""
+    from ..linker.search import NotFound
+
+    loaded = scope.namespace.find(name)
+    if loaded is not None:
+        return loaded.path, loaded.how
+    asking = scope.namespace.find("libtensorflow_framework.so.2") or scope.main
+    found = scope.searcher.find(name, asking, scope.main)
+    if isinstance(found, NotFound):
+        return None
+    return found.path, found.how
+
+
+def _libstdcxx(
+    environment: Environment, conda: CondaFiles, scope: LiveScope
+) -> LibstdcxxFacts | None:
+    from ..environment.platform import libstdcxx_levels
+
+    found = _find(scope, LIBSTDCXX)
+    if found is None:
+        return None
+    path, how = found
+    try:
+        glibcxx, cxxabi = libstdcxx_levels(path)
+    except InputError:
+        return LibstdcxxFacts(found_by=how)
+    owner = owner_of(environment, conda, path)
+    return LibstdcxxFacts(found_by=how, glibcxx=glibcxx, cxxabi=cxxabi, owner=owner)
+
+
+def _cuda(environment: Environment, conda: CondaFiles, scope: LiveScope) -> list[NativeLibrary]:
+    found = []
+    for name in CUDA_LIBRARIES:
+        place = _find(scope, name)
+        if place is not None:
+            path = place[0]
+            owner = owner_of(environment, conda, path)
+            found.append(NativeLibrary(name=name, version=_version(path, name), owner=owner))
+    return found
+
+
+def _version(path: str, soname: str) -> str | None:
+    """The version in the real file's name, where it says more than the soname."""
+    real = os.path.basename(os.path.realpath(path))
+    return real.partition(".so.")[2] or None if real != soname else None
+
+
+def owner_of(environment: Environment, conda: CondaFiles, path: str) -> Owner | None:
+    """The package that installed a file, from records that are parsed already."""
+    name = conda.owner_of(path) or conda.owner_of(os.path.realpath(path))
+    if name is not None:
+        for package in conda.packages:
+            if package.name == name:
+                return Owner(
+                    manager="conda",
+                    name=name,
+                    version=package.version or "unknown",
+                    build=package.build,
+                )
+    if not _inside(environment, path):
+        return None
+    one = environment.distributions.owner_of(path)
+    if one is None or conda.brought(one) is not None:
+        return None
+    return Owner(manager="pip", name=one.canonical_name, version=one.version)
+
+
+def _inside(environment: Environment, path: str) -> bool:
+    # Asking every RECORD for a system library would cost more than the whole snapshot.
+    folders = environment.paths.search_path
+    return any(path.startswith(f"{folder.rstrip('/')}/") for folder in folders)

@@ -1,0 +1,182 @@
+"""Finding TensorFlow plugins: shared libraries that ask for TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..elf import ElfFile
+from ..errors import InputError
+from ..manifest_io import read_embedded
+from ..models.manifest import Owner
+from ..models.snapshot import PluginEntry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..environment.live import Environment
+    from .packages import CondaFiles
+
+_FRAMEWORK = (
+    b"libtensorflow_framework",
+    b"libtensorflow_cc",
+    b"_pywrap_tensorflow",
+    b"lib_pywrap_tensorflow",
+)
+#: How C++ names in TensorFlow's namespaces, and its C API, look in a string table.
+_NAMES = (b"N10tensorflow", b"\0TF_")
+_IMPORT = re.compile(rb"N10tensorflow|^TF_", re.M)
+_LIBRARY_NAMES = (b"libtensorflow", b"lib_pywrap_tensorflow", b"_pywrap_")
+#: Folders that hold no plugins and many files.
+_SKIPPED = frozenset({"__pycache__", "include", "node_modules", ".git", "conda-meta", "pkgs"})
+
+
+def is_library_name(name: str) -> bool:
+    """`x.so`, `x.so.1.2`."""
+    return name.endswith(".so") or (".so." in name and name.rpartition(".so.")[2][:1].isdigit())
+
+
+def is_plugin(elf: ElfFile) -> bool:
+    """Whether a shared library is meant to be loaded into TensorFlow.
+
+    It needs one of TensorFlow's libraries, or imports TensorFlow's names without saying from where
+    (that works from 2.20 on). TensorFlow's own libraries are none.
+    """
+    dynamic = elf.dynamic
+    soname = dynamic.soname or os.fsencode(os.path.basename(elf.path))
+    if soname.startswith(_LIBRARY_NAMES):
+        return False
+    if any(name.startswith(_FRAMEWORK) for name in dynamic.needed):
+        return True
+    start, size = dynamic.string_table
+    if all(elf.data.find(name, start, start + size) < 0 for name in _NAMES):
+        return False
+    from ..elf.compilation import undefined_names
+
+    return _IMPORT.search(undefined_names(elf)) is not None
+
+
+def libraries_below(folder: str, skip: str | None = None) -> Iterator[str]:
+    """Paths of the shared libraries below a folder, `skip` and what it holds left out.
+
+    Symbolic links to folders are not followed, so that a loop ends.
+    """
+    stack = [folder]
+    while stack:
+        here = stack.pop()
+        below = []
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if is_library_name(name):
+                        if entry.is_file():
+                            yield entry.path
+                        elif entry.is_dir(follow_symlinks=False):
+                            below.append(entry.path)
+                    # A file with a suffix need not be asked what it is.
+                    elif (
+                        name not in _SKIPPED
+                        and not name.endswith((".py", ".pyi", ".h", ".txt", ".json"))
+                        and entry.is_dir(follow_symlinks=False)
+                        and entry.path != skip
+                    ):
+                        below.append(entry.path)
+        except OSError:
+            continue
+        stack += sorted(below, reverse=True)
+
+
+def environment_plugins(environment: Environment) -> list[str]:
+    """Absolute paths of the plugins in an environment, sorted; TensorFlow's own files left out."""
+    found = environment.tensorflow
+    skip = None if found is None else found.package_dir
+    paths = environment.paths
+    folders = [folder for folder in paths.search_path if os.path.isdir(folder)]
+    if paths.kind == "conda":
+        folders.append(os.path.join(paths.prefix, "lib"))
+    plugins: dict[str, str] = {}
+    seen: set[str] = set()
+    for folder in folders:
+        for path in libraries_below(folder, skip):
+            if path in seen:
+                continue
+            seen.add(path)
+            try:
+                with ElfFile.open(path) as elf:
+                    if is_plugin(elf):
+                        plugins.setdefault(os.path.realpath(path), path)
+            except InputError:
+                continue
+    return sorted(plugins.values())
+
+
+def plugin_entries(
+    environment: Environment, conda: CondaFiles, edited: frozenset[str]
+) -> tuple[PluginEntry, ...]:
+    """The plugins as a snapshot records them."""
+    entries = [
+        _entry(environment, conda, path, edited) for path in environment_plugins(environment)
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.path))
+
+
+def relative(environment: Environment, path: str) -> str:
+    """A file's place in its environment: "{site}/pkg/_op.so"."""
+    from ..environment.files import plain
+    from .variables import place
+
+    folders = sorted(environment.paths.search_path, key=len, reverse=True)
+    for folder in folders:
+        if path.startswith(folder.rstrip("/") + "/"):
+            return plain("{site}" + path[len(folder.rstrip("/")) :])
+    return place(path, environment.paths)
+
+
+def _entry(
+    environment: Environment, conda: CondaFiles, path: str, edited: frozenset[str]
+) -> PluginEntry:
+    from .native import owner_of
+
+    manifest = stamp = problem = None
+    try:
+        with ElfFile.open(path) as elf:
+            embedded = read_embedded(elf)
+        if embedded is not None:
+            manifest, stamp = embedded.manifest, embedded.stamp
+    except InputError as error:
+        from ..environment.files import plain
+
+        problem = plain(error.message.replace(path, os.path.basename(path)))
+    owner = owner_of(environment, conda, path)
+    return PluginEntry(
+        path=relative(environment, path),
+        digest=_digest(environment, owner, path, edited),
+        owner=owner,
+        stamp=stamp,
+        manifest=manifest,
+        problem=problem,
+    )
+
+
+def _digest(
+    environment: Environment, owner: Owner | None, path: str, edited: frozenset[str]
+) -> str | None:
+    """The file's digest; of an untouched file of a pip package the one that RECORD states."""
+    if owner is not None and owner.manager == "pip" and path not in edited:
+        one = environment.distributions.find(owner.name)
+        if one is not None:
+            entry = one.entry_of(os.path.relpath(path, one.site))
+            if entry is not None and (entry.digest or "").startswith("sha256="):
+                from base64 import urlsafe_b64decode
+
+                text = (entry.digest or "")[len("sha256=") :]
+                try:
+                    return f"sha256:{urlsafe_b64decode(text + '=' * (-len(text) % 4)).hex()}"
+                except ValueError:
+                    pass
+    from .integrity import file_digest
+
+    found = file_digest(path, "sha256")
+    return None if found is None else f"sha256:{found.hex()}"
