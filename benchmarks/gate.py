@@ -20,6 +20,7 @@ from tests.support.environments import TfEnvironment, ensure
 
 RELEASE = "2.15.1"
 QUIET = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+QUIET.pop("PYTHONDONTWRITEBYTECODE", None)  # users have their byte code cached
 
 SHARE = """\
 import time, sys, warnings

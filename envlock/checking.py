@@ -72,7 +72,7 @@ class Checker:
 
         environment = Environment.open(None)
         _require_tensorflow(environment)
-        return cls(environment, from_process(environment), policy)
+        return cls(environment, from_process(), policy)
 
     @property
     def summary(self) -> EnvironmentSummary:

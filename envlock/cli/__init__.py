@@ -24,6 +24,7 @@ COMMANDS = {
     "note": ("note", "write the manifest as source, to be linked into a plugin"),
 }
 
+WIDTH = 96
 EPILOG = (
     "ENV is a virtual environment's or conda prefix's folder, or a Python executable in it; "
     "default: the environment that envlock itself runs in. "
@@ -42,7 +43,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
 
     module = _module(command)
     parser = argparse.ArgumentParser(
-        prog=f"envlock {command}", description=COMMANDS[command][1].capitalize(), epilog=EPILOG
+        prog=f"envlock {command}",
+        description=COMMANDS[command][1].capitalize(),
+        epilog=EPILOG,
+        # A width of its own keeps argparse from importing shutil to ask the terminal.
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=WIDTH),
     )
     module.configure(parser)
     parser.set_defaults(run=module.run)

@@ -34,7 +34,10 @@ def test_importing_envlock_imports_nothing_heavy() -> None:
 
 
 def test_the_modules_of_load_and_check_need_only_light_standard_library() -> None:
-    heavy = modules_after("import envlock; envlock.load; envlock.check; import envlock.cli.check") & HEAVY
+    heavy = (
+        modules_after("import envlock; envlock.load; envlock.check; import envlock.cli.check")
+        & HEAVY
+    )
     assert not heavy
 
 
