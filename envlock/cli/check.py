@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import InputError
 from .common import add_environment, add_format, add_output, emit, to_json
 
 TYPE_CHECKING = False
@@ -33,19 +34,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all plugins; the exit status is the worst one's."""
-    from ..checking import check_many
-    from ..models.report import REPORT_FORMAT, ReportDocument
+    from ..checking import check_many, unreadable_report
     from ..policies import resolve_policy
 
     policy = resolve_policy(arguments.policy)
     if arguments.fail_on:
         policy = policy.replace(fail_on=arguments.fail_on)
-    reports = check_many(arguments.plugins, env=arguments.env, policy=policy)
+    try:
+        reports = check_many(arguments.plugins, env=arguments.env, policy=policy)
+    except InputError as error:
+        # The environment cannot be read: JSON readers get a report on each plugin nevertheless.
+        if arguments.format == "json":
+            failed = tuple(unreadable_report(path, error) for path in arguments.plugins)
+            _emit(failed, arguments)
+        raise
+    _emit(reports, arguments)
+    return exit_status(reports, policy)
+
+
+def _emit(reports: tuple[Report, ...], arguments: argparse.Namespace) -> None:
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
     if arguments.format == "json":
         emit(to_json(ReportDocument(format=REPORT_FORMAT, reports=reports)), arguments.output)
     else:
         emit(_text(reports), arguments.output)
-    return exit_status(reports, policy)
 
 
 def exit_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
