@@ -114,6 +114,7 @@ class ElfFile:
         self.segments = self._read_segments()
         self._sections: tuple[Section, ...] | None = None
         self._dynamic: Dynamic | None = None
+        self._views: list[memoryview] = []
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -144,8 +145,23 @@ class ElfFile:
             raise
 
     def close(self) -> None:
-        """Unmap the file."""
+        """Unmap the file, also under views that `words` gave out."""
+        for view in self._views:
+            view.release()
+        self._views.clear()
         self.data.close()
+
+    def words(self, offset: int, count: int, size: int) -> memoryview:
+        """A view of `count` unsigned words in this machine's byte order, without copying.
+
+        It lives until `close`. Raises `ElfError` when they are not all inside the file.
+        """
+        if offset < 0 or offset + count * size > self.size:
+            raise self.damaged(f"{count} words at offset {offset} end outside the file")
+        with memoryview(self.data) as whole, whole[offset : offset + count * size] as part:
+            view = part.cast("Q" if size == 8 else "I" if size == 4 else "H" if size == 2 else "B")
+        self._views.append(view)
+        return view
 
     def __enter__(self) -> Self:
         return self

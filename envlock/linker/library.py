@@ -165,14 +165,11 @@ class Library:
             gnu = self.symbols.gnu
             if gnu is not None and self.elf.byte_order == sys.byteorder and self.elf.bits == 64:
                 _, _, words, shift, start, _ = gnu
-                view = memoryview(self.elf.data)[start : start + 8 * words].cast("Q")
-                self._bloom = (view, words - 1, shift)
+                self._bloom = (self.elf.words(start, words, 8), words - 1, shift)
         return self._bloom  # type: ignore[return-value]
 
     def close(self) -> None:
         """Unmap the file; the library is unusable afterwards."""
-        if self._bloom:
-            self._bloom[0].release()  # type: ignore[index]
         self._bloom = None
         self.elf.close()
 

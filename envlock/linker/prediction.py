@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .library import Library
+    from .scope import LiveScope
 
 #: How a library was found, in the words of the reports.
 HOW = ("path", "loaded", "rpath", "LD_LIBRARY_PATH", "runpath", "ld.so.cache", "default")
@@ -120,6 +121,8 @@ class Prediction:
     `error` is the text that dlerror would give (for a crash: what happens). `reason` is one word
     for it: "file", "header", "library", "version", "symbol", "tls", "stack", "isa", "flags",
     "truncated", "assertion", "damaged". dlopen stops at the first error; the lists name all.
+    `second_framework` are copies of TensorFlow's own libraries that would be loaded beside the
+    loaded ones; `scope` is the scope that was asked.
     """
 
     __slots__ = (
@@ -132,6 +135,8 @@ class Prediction:
         "outcome",
         "path",
         "reason",
+        "scope",
+        "second_framework",
         "unchecked",
     )
 
@@ -145,7 +150,9 @@ class Prediction:
         self.missing_libraries: tuple[MissingLibrary, ...] = ()
         self.missing_versions: tuple[MissingVersion, ...] = ()
         self.missing_symbols: tuple[MissingSymbol, ...] = ()
+        self.second_framework: tuple[Dependency, ...] = ()
         self.unchecked: tuple[str, ...] = ()
+        self.scope: LiveScope | None = None
 
     @property
     def ok(self) -> bool:

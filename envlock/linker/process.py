@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 
 from ..errors import EnvironmentUnreadable
-from .simulate import FRAMEWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,11 +55,7 @@ def from_process() -> LiveScope:
         scope.namespace.add(LoadedObject(path, opener=opener, soname=soname))
     scope.startup = _startup(scope)
     scope.make_global(scope.startup)
-    scope.framework = [
-        item
-        for item in scope.namespace.objects
-        if os.path.basename(item.path).startswith(FRAMEWORK)
-    ]
+    scope.find_framework()
     scope.asks_process = _asker()
     return scope
 

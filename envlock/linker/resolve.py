@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from .scope import LiveScope
 
 _LOCAL_VISIBILITY = (1, 2)
+#: How files of TensorFlow's own libraries begin; wheel repair puts a hash behind.
+FRAMEWORK_STEMS = (
+    "libtensorflow_framework",
+    "libtensorflow_cc",
+    "_pywrap_tensorflow_internal",
+)
 
 
 def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
@@ -37,6 +43,8 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     """
     path = plugin if isinstance(plugin, str) else plugin.path
     prediction = Prediction(path)
+    prediction.scope = scope
+    prediction.unchecked = tuple(scope.unchecked)
     namespace = Namespace(scope.namespace)
     mapper = Mapper(namespace, scope.searcher, scope.main)
     if namespace.find(path) is not None:
@@ -121,6 +129,12 @@ class _Opening:
         mapped = self.mapper.map_dependencies(self.root, [])
         prediction.closure = tuple(mapped.dependencies)
         prediction.missing_libraries = tuple(mapped.missing)
+        if self.scope.framework:
+            prediction.second_framework = tuple(
+                dependency
+                for dependency in mapped.dependencies
+                if dependency.new and os.path.basename(dependency.path).startswith(FRAMEWORK_STEMS)
+            )
         if mapped.fatal is not None:
             prediction.fail(*mapped.fatal)
         new = [item for item in mapped.search_list if item.new]
@@ -267,6 +281,3 @@ def _version_of(library: Library, index: int) -> Version | None:
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
-
-
-__all__ = ["SHN_UNDEF", "predict"]

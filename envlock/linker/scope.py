@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .simulate import EnvironmentLike
 
 
+#: The framework's libraries, whose exports plugins are written against.
+FRAMEWORK = ("libtensorflow_framework.so", "libtensorflow_cc.so", "_pywrap_tensorflow_internal.so")
+
+
 class LoadedObject:
     """One mapped object (`struct link_map`): path as the linker spells it, names, loader.
 
@@ -156,7 +160,7 @@ class Namespace:
                 if soname is not None:
                     self._sonames.setdefault(soname, loaded)
         found = self._sonames.get(name)
-        if found is None and self.more is not None:
+        if found is None and self.more is not None and "/" not in name:
             more, self.more = self.more, None
             more()
             found = self._names.get(name) or self._by_soname(name)
@@ -216,6 +220,14 @@ class LiveScope:
         self._global_libraries: tuple[Library, ...] | None = None
 
     @property
+    def machine(self) -> str:
+        """The process's architecture in words."""
+        from ..elf.file import MACHINES
+
+        number = self.host.machine_number
+        return MACHINES.get(number, f"EM_{number}")
+
+    @property
     def global_libraries(self) -> tuple[Library, ...]:
         """The global scope's libraries, opened."""
         if self._global_libraries is None:
@@ -225,6 +237,16 @@ class LiveScope:
                 if library is not None
             )
         return self._global_libraries
+
+    def find_framework(self) -> None:
+        """Note which of the loaded objects are TensorFlow's own, whose exports plugins use."""
+        found = [
+            item
+            for item in self.namespace.objects
+            if os.path.basename(item.path).startswith(FRAMEWORK)
+        ]
+        # libtensorflow_framework first: most of what plugins use is there.
+        self.framework = sorted(found, key=lambda item: "libtensorflow_framework" not in item.path)
 
     def make_global(self, loaded: Iterable[LoadedObject]) -> None:
         """`add_to_global`: append what is not global yet."""
@@ -265,8 +287,11 @@ def for_environment(
     return build(environment, environ)
 
 
-def from_process() -> LiveScope:
-    """The scope of the running process; see `envlock.linker.process.from_process`."""
+def from_process(environment: object = None) -> LiveScope:
+    """The scope of the running process; see `envlock.linker.process.from_process`.
+
+    `environment` is not needed: the process itself is asked.
+    """
     from .process import from_process as build
 
     return build()

@@ -4,9 +4,9 @@ The Python executable and its DT_NEEDED closure are mapped at start and global. 
 then loads, before any plugin can come, its processor check and `_pywrap_tensorflow_internal.so`
 with their closures: without RTLD_GLOBAL up to 2.18 and in the full 2.19, with it from 2.20 and in
 tensorflow-cpu 2.19. `python/pywrap_tensorflow.py` decides that by whether the module
-`pywrap_dlopen_global_flags` exists, and so does this. Further extension modules are loaded too;
-they are local and matter only by their sonames and by what they need (`zlib`, `_ssl`), so they are
-looked at when a name is known to nothing else.
+`pywrap_dlopen_global_flags` exists, and so does this. Its other extension modules are local, have
+no soname that anything needs, and need nothing more. Those of the standard library matter by what
+they brought in (libz, libssl, libffi): they are looked at when a name is known to nothing else.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ INTERNAL = "python/_pywrap_tensorflow_internal.so"
 _GUARDS = ("python/platform/_pywrap_cpu_feature_guard.so", "core/platform/_cpu_feature_guard.so")
 #: Extension modules of the standard library that `import tensorflow` uses and that need others.
 _STDLIB = ("_ctypes", "zlib", "_bz2", "_lzma", "_hashlib", "_ssl", "_uuid", "_sqlite3")
-#: The framework's libraries, whose exports plugins are written against.
-FRAMEWORK = ("libtensorflow_framework.so", "libtensorflow_cc.so", "_pywrap_tensorflow_internal.so")
 
 
 def for_environment(
@@ -94,10 +92,9 @@ def build_scope(
     if package_dir is not None:
         _import_tensorflow(scope, mapper, package_dir)
 
-    def more() -> None:
-        _load_more(mapper, package_dir, stdlib)
-
-    scope.namespace.more = more
+    if stdlib is not None:
+        folder = stdlib
+        scope.namespace.more = lambda: _load_more(mapper, folder)
     return scope
 
 
@@ -170,27 +167,17 @@ def _import_tensorflow(scope: LiveScope, mapper: Mapper, package_dir: str) -> No
             continue
         root = mapper.map_found(Found(library, path, "path", None), path, None)
         _commit(scope, mapper, root, [], make_global=make_global and name == INTERNAL)
-    scope.framework = [
-        item
-        for item in scope.namespace.objects
-        if os.path.basename(item.path).startswith(FRAMEWORK)
+    scope.find_framework()
+
+
+def _load_more(mapper: Mapper, stdlib: str) -> None:
+    """The standard library's extension modules, for the names that they brought in."""
+    folder = os.path.join(stdlib, "lib-dynload")
+    paths = [
+        os.path.join(folder, name)
+        for name in _listing(folder)
+        if name.split(".", 1)[0] in _STDLIB and name.endswith(".so")
     ]
-
-
-def _load_more(mapper: Mapper, package_dir: str | None, stdlib: str | None) -> None:
-    """The other extension modules, for the sake of the names that they brought in."""
-    paths: list[str] = []
-    if stdlib is not None:
-        folder = os.path.join(stdlib, "lib-dynload")
-        paths += [
-            os.path.join(folder, name)
-            for name in _listing(folder)
-            if name.split(".", 1)[0] in _STDLIB and name.endswith(".so")
-        ]
-    if package_dir is not None:
-        for part in ("python", "python/client", "python/framework", "python/util"):
-            folder = os.path.join(package_dir, part)
-            paths += [os.path.join(folder, name) for name in _listing(folder) if ".so" in name]
     for path in paths:
         library = mapper.searcher.pool.open(path)
         if isinstance(library, Library):

@@ -1,0 +1,172 @@
+"""What a cause sees: the prediction, the plugin, the environment, and the problems left to explain."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Protocol
+
+    from ..models.manifest import HeaderVersions, PluginIdentity
+    from ..models.report import Finding
+    from .library import Library
+    from .lookup import LookupScope
+    from .prediction import MissingLibrary, MissingSymbol, MissingVersion, Prediction
+
+    class InstalledTensorFlow(Protocol):
+        """The installed TensorFlow, as far as causes name it."""
+
+        @property
+        def version(self) -> str: ...
+        @property
+        def cxx11_abi(self) -> bool | None: ...
+        @property
+        def headers(self) -> HeaderVersions: ...
+
+    class EnvironmentPlaces(Protocol):
+        """Where the environment is."""
+
+        @property
+        def prefix(self) -> str: ...
+        @property
+        def executable(self) -> str: ...
+        @property
+        def kind(self) -> str: ...
+
+    class EnvironmentFacts(Protocol):
+        """The environment, as far as causes name it (`envlock.environment.live.Environment`)."""
+
+        @property
+        def paths(self) -> EnvironmentPlaces: ...
+        @property
+        def tensorflow(self) -> InstalledTensorFlow | None: ...
+
+
+#: Examples in one finding.
+MOST_EXAMPLES = 5
+COMPILE_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_compile_flags())'"
+LINK_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_link_flags())'"
+
+
+class Cause:
+    """One reason for which dlopen refuses; `severity` is the verdict that it gives."""
+
+    __slots__ = ("function", "id", "severity", "title", "why")
+
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        why: str,
+        function: Callable[[Case], Finding | None],
+        severity: str = "incompatible",
+    ) -> None:
+        self.id = id
+        self.title = title
+        self.why = why
+        self.function = function
+        self.severity = severity
+
+
+class Case:
+    """One prediction to explain. `symbols`, `libraries` and `versions` shrink as causes take."""
+
+    def __init__(
+        self, prediction: Prediction, plugin: PluginIdentity, environment: EnvironmentFacts
+    ) -> None:
+        self.prediction = prediction
+        self.plugin = plugin
+        self.environment = environment
+        self.symbols = list(prediction.missing_symbols)
+        self.libraries = list(prediction.missing_libraries)
+        self.versions = [v for v in prediction.missing_versions if not v.weak]
+        self.findings: list[Finding] = []
+        self._framework_scope: LookupScope | None = None
+        self._siblings: dict[str, list[str]] = {}
+
+    @property
+    def name(self) -> str:
+        """The plugin's file name."""
+        return os.path.basename(self.prediction.path)
+
+    @property
+    def tensorflow(self) -> str:
+        """The installed TensorFlow in words."""
+        found = self.environment.tensorflow
+        return "no TensorFlow" if found is None else f"TensorFlow {found.version}"
+
+    @property
+    def framework(self) -> tuple[Library, ...]:
+        """The installed framework libraries."""
+        scope = self.prediction.scope
+        if scope is None:
+            return ()
+        return tuple(loaded.library for loaded in scope.framework if loaded.library is not None)
+
+    @property
+    def framework_scope(self) -> LookupScope:
+        """What the framework libraries export, whether or not the plugin may see it."""
+        if self._framework_scope is None:
+            from .lookup import LookupScope
+
+            self._framework_scope = LookupScope(self.framework)
+        return self._framework_scope
+
+    def exported_by_framework(self, name: str) -> str | None:
+        """The framework library that exports a name."""
+        found = self.framework_scope.find(name.encode("utf-8", "backslashreplace"))
+        return None if found is None else os.path.basename(found[0].path)
+
+    def similar(self, name: str) -> list[str]:
+        """What libtensorflow_framework exports under the same function name."""
+        from .names import qualified_prefix, siblings
+
+        prefix = qualified_prefix(name)
+        if prefix is None:
+            return []
+        if prefix not in self._siblings:
+            found: list[str] = []
+            for library in self.framework[:1]:
+                found += siblings(library, name)
+            self._siblings[prefix] = found
+        return self._siblings[prefix]
+
+    def take_symbols(self, fits: Callable[[MissingSymbol], bool]) -> list[MissingSymbol]:
+        """Remove and return the missing symbols that a cause explains."""
+        taken = [symbol for symbol in self.symbols if fits(symbol)]
+        if taken:
+            kept = {id(symbol) for symbol in taken}
+            self.symbols = [symbol for symbol in self.symbols if id(symbol) not in kept]
+        return taken
+
+    def take_libraries(self, fits: Callable[[MissingLibrary], bool]) -> list[MissingLibrary]:
+        """Remove and return the missing libraries that a cause explains."""
+        taken = [library for library in self.libraries if fits(library)]
+        self.libraries = [library for library in self.libraries if library not in taken]
+        return taken
+
+    def take_versions(self, fits: Callable[[MissingVersion], bool]) -> list[MissingVersion]:
+        """Remove and return the missing versions that a cause explains."""
+        taken = [version for version in self.versions if fits(version)]
+        self.versions = [version for version in self.versions if version not in taken]
+        return taken
+
+    def examples(self, symbols: Iterable[MissingSymbol]) -> tuple[str, ...]:
+        """At most five symbols, demangled, the first one that dlopen names first."""
+        from .names import demangle
+
+        chosen = list(symbols)[:MOST_EXAMPLES]
+        shown = demangle(symbol.name for symbol in chosen)
+        return tuple(
+            text if symbol.version is None else f"{text}@{symbol.version}"
+            for text, symbol in zip(shown, chosen)
+        )
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 symbol`, `2 symbols`."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"

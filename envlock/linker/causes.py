@@ -1,0 +1,43 @@
+"""Causes, not symptoms: why dlopen refuses, one finding a cause, with what to do about it.
+
+Each cause is a function of a `Case` that takes the problems it explains; the list is in the order
+in which they get to see them, so that the most specific explanation wins and each problem is
+explained once. Everything here runs on the failing path only.
+"""
+
+from __future__ import annotations
+
+from ..models.report import Finding
+from .file_causes import FILE_CAUSES, LAST_RESORT
+from .library_causes import LIBRARY_CAUSES
+from .symbol_causes import SYMBOL_CAUSES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..models.manifest import PluginIdentity
+    from .case import Cause, EnvironmentFacts
+    from .prediction import Prediction
+
+CAUSES: tuple[Cause, ...] = (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST_RESORT)
+
+
+def explain(
+    prediction: Prediction, plugin: PluginIdentity, environment: EnvironmentFacts
+) -> tuple[Finding, ...]:
+    """One finding for each cause that a prediction shows; none when dlopen would succeed.
+
+    Raises nothing of its own; unreadable facts are left out of the text.
+    """
+    if prediction.ok and not prediction.second_framework:
+        return ()
+    from .case import Case
+
+    case = Case(prediction, plugin, environment)
+    for cause in CAUSES:
+        finding = cause.function(case)
+        if finding is not None:
+            case.findings.append(finding)
+    return tuple(case.findings)
+
+
+__all__ = ["CAUSES", "explain"]
