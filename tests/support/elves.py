@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -64,9 +66,14 @@ int twice(int which) { return 2 * answer(which); }
 """
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def run(*command: str | Path, **environ: str) -> str:
     """Run a tool that has to succeed; its output."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
     return done.stdout
 
@@ -99,3 +106,13 @@ def add_section(library: Path, content: bytes, name: str = ".note.envlock") -> N
     blob = library.with_suffix(".section")
     blob.write_bytes(content)
     run("objcopy", f"--add-section={name}={blob}", f"--set-section-flags={name}=readonly", library)
+
+
+def beside_python(name: str) -> str | None:
+    """A program installed into this virtual environment, else one on PATH."""
+    return shutil.which(name, path=search_path())
+
+
+def search_path() -> str:
+    """PATH with this virtual environment's programs first."""
+    return os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
