@@ -122,7 +122,8 @@ class Checker:
         if recorded is not None and recorded.build_id is None:
             plugin = read_identity(elf, compilation=compilation, digest=True)
         prediction = self.predict(elf)
-        linker_findings = explain(prediction, plugin, self.environment)
+        built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
+        linker_findings = explain(prediction, plugin, self.environment, built)
         comparison = Comparison(
             plugin,
             manifest,
@@ -139,10 +140,9 @@ class Checker:
                 else:
                     unchecked.append(answer)
         kept = apply_policy(tuple(findings), self.policy)
-        tensorflow = manifest.tensorflow.version if manifest and manifest.tensorflow else None
         return Report(
             plugin=PluginSummary(
-                path=elf.path, stamped=manifest is not None, stamp=stamp, tensorflow=tensorflow
+                path=elf.path, stamped=manifest is not None, stamp=stamp, tensorflow=built
             ),
             environment=self.summary,
             verdict=verdict_of(kept),

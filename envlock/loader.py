@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .models.report import Report
 
 
+_first_spelling: dict[tuple[int, ...], str] = {}
+
+
 def load(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
@@ -43,6 +46,9 @@ def load(
     _enforce(report, chosen)
     import tensorflow
 
+    # TensorFlow keeps plugins by the spelling of their path, and a second spelling of a loaded
+    # file gives a module without its ops: use the first one.
+    name = _first_spelling.setdefault(identity, name) if identity is not None else name
     if _identity_now(name) != identity:
         raise IncompatiblePluginError(
             f"`{name}` changed while it was being checked; nothing was loaded",

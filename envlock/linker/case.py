@@ -74,8 +74,13 @@ class Case:
     """One prediction to explain. `symbols`, `libraries` and `versions` shrink as causes take."""
 
     def __init__(
-        self, prediction: Prediction, plugin: PluginIdentity, environment: EnvironmentFacts
+        self,
+        prediction: Prediction,
+        plugin: PluginIdentity,
+        environment: EnvironmentFacts,
+        stamped_for: str | None = None,
     ) -> None:
+        self.stamped_for = stamped_for  # the TensorFlow release that the manifest names
         self.prediction = prediction
         self.plugin = plugin
         self.environment = environment

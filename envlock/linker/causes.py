@@ -22,9 +22,14 @@ CAUSES: tuple[Cause, ...] = (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST
 
 
 def explain(
-    prediction: Prediction, plugin: PluginIdentity, environment: EnvironmentFacts
+    prediction: Prediction,
+    plugin: PluginIdentity,
+    environment: EnvironmentFacts,
+    stamped_for: str | None = None,
 ) -> tuple[Finding, ...]:
     """One finding for each cause that a prediction shows; none when dlopen would succeed.
+
+    `stamped_for` is the TensorFlow release that the plugin's manifest names, if it has one.
 
     Raises nothing of its own; unreadable facts are left out of the text.
     """
@@ -32,7 +37,7 @@ def explain(
         return ()
     from .case import Case
 
-    case = Case(prediction, plugin, environment)
+    case = Case(prediction, plugin, environment, stamped_for)
     for cause in CAUSES:
         finding = cause.function(case)
         if finding is not None:

@@ -125,8 +125,7 @@ def _cxx11_abi(case: Case) -> Finding | None:
         f"{plural(len(taken), 'symbol')} that pass std::string have other names",
         why="the two forms of std::string have different layouts and are part of every symbol name "
         "that mentions one",
-        remedy=f"rebuild it with `$({COMPILE_FLAGS})`, which holds the right "
-        "-D_GLIBCXX_USE_CXX11_ABI",
+        remedy=f"rebuild it with `-D{theirs}`; TensorFlow's flags are `$({COMPILE_FLAGS})`",
     )
 
 
@@ -255,10 +254,18 @@ def _skew(case: Case) -> Finding | None:
     built = built or case.plugin.compilation.absl_namespace
     evidence = ""
     remedy = f"rebuild it against {case.tensorflow}, or install the release it was built for"
+    source = "another TensorFlow"
+    if case.stamped_for is not None:
+        version = getattr(tensorflow, "version", None)
+        same = case.stamped_for == version
+        source = f"another build of {case.tensorflow}" if same else f"TensorFlow {case.stamped_for}"
+        if not same:
+            series = ".".join(case.stamped_for.split(".")[:2])
+            remedy = f"pip install '{_package(case)}=={series}.*'"
     if built is not None and live is not None and built != live:
         evidence = f"; its absl is {built}, this one's is {live}"
         releases = ABSL_RELEASES.get(built)
-        if releases is not None:
+        if releases is not None and case.stamped_for is None:
             first, last = releases
             span = f"=={first}.*" if first == last else f">={first},<{_after(last)}"
             remedy = f"pip install '{_package(case)}{span}'"
@@ -269,11 +276,11 @@ def _skew(case: Case) -> Finding | None:
         rule="tensorflow-skew",
         verdict="incompatible",
         subject="TensorFlow",
-        built=f"absl {built}" if built else None,
-        live=case.tensorflow,
+        built=case.stamped_for or (f"absl {built}" if built else None),
+        live=getattr(tensorflow, "version", None),
         count=len(taken),
         examples=case.examples(taken),
-        message=f"the plugin was built against another TensorFlow: {case.tensorflow} lacks "
+        message=f"the plugin was built against {source}: {case.tensorflow} lacks "
         f"{plural(len(taken), 'symbol')} that it needs{evidence}",
         why="C++ symbol names change between TensorFlow releases (absl namespace, moves between "
         "namespaces, other parameter types)" + instead,

@@ -219,7 +219,7 @@ def test_the_other_cxx11_abi_is_named(
     report = json.loads(envlock("check", copy, "--env", env.prefix, "--format", "json", status=1))
     (finding,) = [f for f in report["reports"][0]["findings"] if f["verdict"] == "incompatible"]
     assert finding["rule"] == "cxx11-abi"
-    assert "_GLIBCXX_USE_CXX11_ABI=1" in finding["remedy"]
+    assert "-D_GLIBCXX_USE_CXX11_ABI=1" in finding["remedy"]
 
 
 def test_beside_tensorflow_2_13_nothing_else_changes(
