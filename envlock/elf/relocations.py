@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from .dynamic import (
+    DF_STATIC_TLS,
     DT_JMPREL,
     DT_PLTREL,
     DT_PLTRELSZ,
@@ -37,21 +38,12 @@ _STATIC_TLS = {62: (18,), 183: (1030,), 3: (14, 37)}
 _NO_LOOKUP = {62: (0, 8, 37, 38), 183: (0, 1027, 1032), 3: (0, 8, 42)}
 
 
-class Reference:
-    """One symbol that relocations name: its index and ANY, PLT or COPY."""
-
-    __slots__ = ("binding_class", "index")
-
-    def __init__(self, index: int, binding_class: int) -> None:
-        self.index = index
-        self.binding_class = binding_class
-
-
 class Relocations:
     """What dlopen looks up for one library.
 
-    `references` holds each (symbol, class) pair once, in the order of first use; `static_tls` the
-    indices of symbols that static TLS relocations name (0: the library's own TLS block).
+    `references` holds each (symbol index, ANY, PLT or COPY) pair once, in the order of first use,
+    without those that the library defines for itself; `static_tls` the indices of symbols that
+    static TLS relocations name (0: the library's own TLS block).
     """
 
     __slots__ = ("references", "static_tls")
@@ -68,41 +60,45 @@ def read_relocations(dynamic: Dynamic) -> Relocations:
     """
     elf = dynamic.elf
     machine = elf.machine_number
-    plt_is_rel = dynamic.get(DT_PLTREL) == DT_REL
-    infos: dict[int, None] = {}
+    infos: list[int] = []
+    for start, size, is_rel, relative in _ranges(dynamic):
+        infos += _infos(dynamic, start, size, is_rel, relative)
+    split, mask = (32, 0xFFFFFFFF) if elf.bits == 64 else (8, 0xFF)
+    calls = frozenset(_CALLS.get(machine, ()))
+    copy = _COPIES.get(machine, -1)
+    silent = frozenset(_NO_LOOKUP.get(machine, (0,)))
+    found: dict[tuple[int, int], None] = {}
+    for info in dict.fromkeys(dynamic.symbols.unhashed(infos, split)):
+        kind, index = info & mask, info >> split
+        if index and kind not in silent:
+            found[index, PLT if kind in calls else COPY if kind == copy else ANY] = None
+    static_tls: frozenset[int] = frozenset()
+    if dynamic.flags & DF_STATIC_TLS:
+        kinds = frozenset(_STATIC_TLS.get(machine, ()))
+        static_tls = frozenset(info >> split for info in set(infos) if info & mask in kinds)
+    return Relocations(list(found), static_tls)
+
+
+def _ranges(dynamic: Dynamic) -> list[tuple[int, int, bool, int]]:
+    """(address, size, without addends, leading relative entries) of each table, in order."""
+    ranges = []
+    plt = dynamic.get(DT_PLTREL)
     for table, size_tag, count_tag, is_rel in (
         (DT_REL, DT_RELSZ, DT_RELCOUNT, True),
         (DT_RELA, DT_RELASZ, DT_RELACOUNT, False),
     ):
         start, size = dynamic.get(table) or 0, dynamic.get(size_tag) or 0
-        plt_start, plt_size = 0, 0
-        if dynamic.get(DT_PLTREL) is not None and plt_is_rel == is_rel:
-            plt_start, plt_size = dynamic.get(DT_JMPREL) or 0, dynamic.get(DT_PLTRELSZ) or 0
         if start and size:
-            _collect(dynamic, start, size, is_rel, dynamic.get(count_tag) or 0, infos)
-        if plt_start and plt_size and not (start <= plt_start < start + size):
-            _collect(dynamic, plt_start, plt_size, is_rel, 0, infos)
-    split, mask = (32, 0xFFFFFFFF) if elf.bits == 64 else (8, 0xFF)
-    calls = frozenset(_CALLS.get(machine, ()))
-    copy = _COPIES.get(machine, -1)
-    silent = frozenset(_NO_LOOKUP.get(machine, (0,)))
-    tls_types = frozenset(_STATIC_TLS.get(machine, ()))
-    found: dict[tuple[int, int], None] = {}
-    static_tls = set()
-    for info in infos:
-        kind = info & mask
-        index = info >> split
-        if kind in tls_types:
-            static_tls.add(index)
-        if index and kind not in silent:
-            found[index, PLT if kind in calls else COPY if kind == copy else ANY] = None
-    return Relocations(list(found), frozenset(static_tls))
+            ranges.append((start, size, is_rel, dynamic.get(count_tag) or 0))
+        if plt is not None and (plt == DT_REL) == is_rel:
+            plt_start, plt_size = dynamic.get(DT_JMPREL) or 0, dynamic.get(DT_PLTRELSZ) or 0
+            if plt_start and plt_size and not start <= plt_start < start + size:
+                ranges.append((plt_start, plt_size, is_rel, 0))
+    return ranges
 
 
-def _collect(
-    dynamic: Dynamic, address: int, size: int, is_rel: bool, relative: int, infos: dict[int, None]
-) -> None:
-    """Add the r_info values of one table, each once, in order."""
+def _infos(dynamic: Dynamic, address: int, size: int, is_rel: bool, relative: int) -> list[int]:
+    """The r_info values of one table, in order, behind its relative entries."""
     elf = dynamic.elf
     word = elf.bits // 8
     entry = word * (2 if is_rel else 3)
@@ -113,12 +109,14 @@ def _collect(
     start = elf.offset_of(address, count * entry, "a relocation table") + relative * entry
     count -= relative
     if elf.byte_order == sys.byteorder:
-        # A strided view: no Python object per relocation until the distinct ones remain.
+        # A strided view: no Python work per relocation.
         with memoryview(elf.data) as whole, whole[start : start + count * entry] as part:
             words = part.cast("Q" if word == 8 else "I")
-            infos.update(dict.fromkeys(words[1 :: 2 if is_rel else 3].tolist()))
+            column = words[1 :: 2 if is_rel else 3]
+            values = column.tolist()
+            column.release()
             words.release()
-        return
+        return values
     raw = elf.read(start, count * entry, "a relocation table")
     layout = elf.struct(("Q" if word == 8 else "I") * (2 if is_rel else 3))
-    infos.update(dict.fromkeys(fields[1] for fields in layout.iter_unpack(raw)))
+    return [fields[1] for fields in layout.iter_unpack(raw)]

@@ -6,6 +6,10 @@ then version. It touches a handful of pages, so its cost does not grow with the 
 
 from __future__ import annotations
 
+import struct
+import sys
+from operator import mul
+
 from .dynamic import (
     DT_GNU_HASH,
     DT_HASH,
@@ -56,12 +60,28 @@ class Symbol:
         return self.other & 3
 
 
+#: Powers of 33 modulo 2^32, descending: the hash as one sum instead of a loop of Python steps.
+_LONGEST = 1024
+_POWERS: tuple[int, ...] = ()
+
+
 def gnu_hash(name: bytes) -> int:
     """The hash of DT_GNU_HASH (`_dl_new_hash`)."""
-    value = 5381
-    for byte in name:
-        value = (value * 33 + byte) & 0xFFFFFFFF
-    return value
+    global _POWERS
+    length = len(name)
+    if length > _LONGEST:
+        value = 5381
+        for byte in name:
+            value = (value * 33 + byte) & 0xFFFFFFFF
+        return value
+    if not _POWERS:
+        powers = [1]
+        for _ in range(_LONGEST):
+            powers.append(powers[-1] * 33 & 0xFFFFFFFF)
+        _POWERS = tuple(reversed(powers))
+    start = _LONGEST - length
+    total: int = sum(map(mul, name, _POWERS[start + 1 :]))
+    return (total + 5381 * _POWERS[start]) & 0xFFFFFFFF
 
 
 def sysv_hash(name: bytes) -> int:
@@ -86,6 +106,8 @@ class SymbolTable:
         self._symtab = 0 if table is None else elf.offset_of(table, 0, "the symbol table")
         versym = dynamic.get(DT_VERSYM)
         self._versym = None if versym is None else elf.offset_of(versym, 0, "the version table")
+        start, size = dynamic.string_table
+        self._strings = (start, min(start + size, elf.size))
         self._word = elf.struct("I")
         self._half = elf.struct("H")
         self._gnu: tuple[int, int, int, int, int, int] | None = None
@@ -167,44 +189,63 @@ class SymbolTable:
 
     def symbol(self, index: int) -> Symbol:
         """The symbol at an index; raises `ElfError` when it lies outside the file."""
-        at = self._symtab + index * self._entry
-        fields = self.elf.unpack(self._layout, at, f"symbol {index}")
-        if self.elf.bits == 64:
+        elf = self.elf
+        try:
+            fields = self._layout.unpack_from(elf.data, self._symtab + index * self._entry)
+        except struct.error:
+            raise elf.damaged(f"symbol {index} lies outside the {elf.size} bytes") from None
+        if elf.bits == 64:
             name, info, other, section, value, size = fields
         else:
             name, value, size, info, other, section = fields
-        text = self.dynamic.string(name, f"symbol {index}'s name")
-        return Symbol(index, text, info, other, section, value, size)
+        start, limit = self._strings
+        end = elf.data.find(b"\0", start + name, limit) if start + name < limit else -1
+        if end < 0:
+            raise elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
+        return Symbol(index, elf.data[start + name : end], info, other, section, value, size)
 
-    def undefined(self, references: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those (symbol index, anything) pairs whose symbol this library does not itself define.
+    def unhashed(self, references: list[int], shift: int) -> list[int]:
+        """Those references whose symbol a lookup does not find in this very library.
 
-        A symbol that is defined but left out of the hash table counts as undefined: a lookup,
-        even in this library, does not find it.
+        A reference holds a symbol index in its bits from `shift` on. In a library with a GNU hash
+        table everything below the first hashed symbol is undefined or local.
         """
         if not references:
-            return []
+            return references
+        first = self._gnu[1] if self._gnu is not None else 0
+        limit = first << shift
+        last = max(references) >> shift
+        undefined = self._undefined_from(first, last)
+        if undefined:
+            return [r for r in references if r < limit or r >> shift in undefined]
+        return [r for r in references if r < limit]
+
+    def _undefined_from(self, first: int, last: int) -> frozenset[int]:
+        """The undefined symbols among the entries first..last; none in what linkers write."""
+        if last < first:
+            return frozenset()
         elf = self.elf
-        last = max(index for index, _ in references)
-        wide = elf.bits == 64
-        table = elf.read(self._symtab, (last + 1) * self._entry, "the symbol table")
-        at = 6 if wide else 14
-        hashed = self._gnu[1] if self._gnu is not None else 0
-        step, high, low = (self._entry, 1, 0) if elf.order == "<" else (self._entry, 0, 1)
-        return [
-            pair
-            for pair in references
-            if pair[0] < hashed
-            or not (table[pair[0] * step + at + high] << 8 | table[pair[0] * step + at + low])
-        ]
+        start = self._symtab + first * self._entry
+        size = (last + 1 - first) * self._entry
+        raw = elf.read(start, size, "the symbol table")
+        at = 6 if elf.bits == 64 else 14
+        if elf.byte_order == sys.byteorder:
+            view = memoryview(raw).cast("H")[at // 2 :: self._entry // 2].tolist()
+            if SHN_UNDEF not in view:
+                return frozenset()
+            return frozenset(i + first for i, section in enumerate(view) if section == SHN_UNDEF)
+        fields = (self._layout.unpack_from(raw, place) for place in range(0, size, self._entry))
+        at = 3 if elf.bits == 64 else 5
+        return frozenset(i + first for i, f in enumerate(fields) if f[at] == SHN_UNDEF)
 
     def version_index(self, index: int) -> int | None:
         """The raw DT_VERSYM entry (bit 15: hidden), None when the library has no versions."""
         if self._versym is None:
             return None
-        (value,) = self.elf.unpack(
-            self._half, self._versym + 2 * index, f"symbol {index}'s version"
-        )
+        try:
+            value: int = self._half.unpack_from(self.elf.data, self._versym + 2 * index)[0]
+        except struct.error:
+            raise self.elf.damaged(f"symbol {index}'s version lies outside the file") from None
         return value
 
     def candidates(self, name: bytes, hashed: int | None = None) -> list[Symbol]:
@@ -217,28 +258,55 @@ class SymbolTable:
 
     def _gnu_candidates(self, name: bytes, hashed: int) -> list[Symbol]:
         assert self._gnu is not None
-        nbuckets, symoffset, words, shift, bloom, buckets = self._gnu
+        _, _, words, shift, bloom, _ = self._gnu
         elf = self.elf
         data, order = elf.data, elf.byte_order
         bits, size = elf.bits, elf.bits // 8
         at = bloom + (hashed // bits & words - 1) * size
         word = int.from_bytes(data[at : at + size], order)  # type: ignore[arg-type]
-        if not (word >> (hashed % bits)) & (word >> ((hashed >> shift) % bits)) & 1 or not nbuckets:
+        if not (word >> (hashed % bits)) & (word >> ((hashed >> shift) % bits)) & 1:
             return []
-        (index,) = elf.unpack(self._word, buckets + 4 * (hashed % nbuckets), "a GNU hash bucket")
-        if index == 0:
+        return self.chain(name, hashed)
+
+    def chain(self, name: bytes, hashed: int) -> list[Symbol]:
+        """`candidates` behind the filter: the symbols of that name in the GNU hash chain."""
+        assert self._gnu is not None
+        nbuckets, symoffset, _, _, _, buckets = self._gnu
+        if not nbuckets:
             return []
-        if index < symoffset:
-            raise elf.damaged("a GNU hash bucket points below the hashed symbols")
-        found = []
-        chain = buckets + 4 * nbuckets
-        for _ in range(MAX_CHAIN):
-            (value,) = elf.unpack(self._word, chain + 4 * (index - symoffset), "a GNU hash chain")
-            if value | 1 == hashed | 1 and self._named(index, name):
-                found.append(self.symbol(index))
-            if value & 1:
+        elf = self.elf
+        data, unpack, layout = elf.data, self._word.unpack_from, self._layout
+        strings, strings_size = self.dynamic.string_table
+        wide = elf.bits == 64
+        found: list[Symbol] = []
+        try:
+            (index,) = unpack(data, buckets + 4 * (hashed % nbuckets))
+            if index == 0:
                 return found
-            index += 1
+            if index < symoffset:
+                raise elf.damaged("a GNU hash bucket points below the hashed symbols")
+            at = buckets + 4 * (nbuckets + index - symoffset)
+            even = hashed & ~1
+            for _ in range(MAX_CHAIN):
+                (value,) = unpack(data, at)
+                if value & ~1 == even:
+                    fields = layout.unpack_from(data, self._symtab + index * self._entry)
+                    start = strings + fields[0]
+                    if (
+                        fields[0] + len(name) < strings_size
+                        and data[start : start + len(name) + 1] == name + b"\0"
+                    ):
+                        if wide:
+                            _, info, other, section, content, size = fields
+                        else:
+                            _, content, size, info, other, section = fields
+                        found.append(Symbol(index, name, info, other, section, content, size))
+                if value & 1:
+                    return found
+                index += 1
+                at += 4
+        except struct.error:
+            raise elf.damaged("a GNU hash chain leaves the file") from None
         raise elf.damaged("a GNU hash chain has no end")
 
     def _classic_candidates(self, name: bytes) -> list[Symbol]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .library import Library
 
 _LOCAL_VISIBILITY = (1, 2)  # STV_INTERNAL, STV_HIDDEN
+#: Remembered answers of one scope, so that memory stays flat over many plugins.
+MOST_KNOWN = 1 << 16
 
 
 class Version:
@@ -42,10 +44,11 @@ class Version:
 class LookupScope:
     """An ordered list of libraries that a reference is looked up in; duplicates are dropped."""
 
-    __slots__ = ("_executable", "_tables")
+    __slots__ = ("_executable", "_known", "_tables")
 
     def __init__(self, libraries: Iterable[Library], executable: Library | None = None) -> None:
         self._executable = executable
+        self._known: dict[tuple[object, ...], bool] = {}
         self._tables: list[tuple[Library, memoryview | None, int, int]] = []
         for library in dict.fromkeys(libraries):
             bloom = library.bloom
@@ -59,6 +62,19 @@ class LookupScope:
         """The libraries in lookup order."""
         return tuple(table[0] for table in self._tables)
 
+    def defines(self, name: bytes, version: Version | None, binding_class: int) -> bool:
+        """Whether `find` finds something; remembered, for the plugins that share this scope."""
+        if version is None:
+            key: tuple[object, ...] = (name, binding_class)
+        else:
+            key = (name, binding_class, version.name, version.hidden)
+        answer = self._known.get(key)
+        if answer is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            answer = self._known[key] = self.find(name, version, binding_class) is not None
+        return answer
+
     def find(
         self, name: bytes, version: Version | None = None, binding_class: int = 0
     ) -> tuple[Library, Symbol] | None:
@@ -69,6 +85,8 @@ class LookupScope:
                 word = words[hashed >> 6 & mask]
                 if not (word >> (hashed & 63)) & (word >> (hashed >> shift & 63)) & 1:
                     continue
+            elif library.symbols.gnu is not None and not library.symbols.candidates(name, hashed):
+                continue
             if binding_class & COPY and library is self._executable:
                 continue
             symbol = definition(library, name, hashed, version, binding_class)
@@ -89,7 +107,8 @@ def definition(
     table = library.symbols
     fallback: Symbol | None = None
     fallbacks = 0
-    for symbol in table.candidates(name, hashed):
+    gnu = table.gnu is not None
+    for symbol in table.chain(name, hashed) if gnu else table.candidates(name):
         if (
             (symbol.value == 0 and symbol.section != SHN_ABS and symbol.type != STT_TLS)
             or (binding_class & PLT and symbol.section == SHN_UNDEF)

@@ -198,41 +198,52 @@ class _Opening:
 
     def _relocate(self, order: list[LoadedObject], search_list: list[LoadedObject]) -> None:
         """`_dl_relocate_object` for every new object: look up what its relocations name."""
-        local = [item.library for item in search_list if item.library is not None]
-        common = self.scope.lookup_scope(local)
+        shared = self.scope.shared_lookup(
+            tuple(
+                item.library
+                for item in search_list
+                if item is not self.root and item.library is not None
+            )
+        )
+        root = self.root.library
+        assert root is not None
+        own = LookupScope([root], self.scope.main.library)
         missing: list[MissingSymbol] = []
         for item in order:
-            library = item.library
-            if library is None:
-                continue
-            scope = common
-            if library.symbolic:
-                scope = LookupScope([library, *common.libraries], self.scope.main.library)
-            self._relocate_one(item, library, scope, missing)
+            if item.library is not None:
+                self._relocate_one(item, item.library, (shared, own), missing)
         self.prediction.missing_symbols = tuple(missing)
 
     def _relocate_one(
         self,
         item: LoadedObject,
         library: Library,
-        scope: LookupScope,
+        scopes: tuple[LookupScope, LookupScope],
         missing: list[MissingSymbol],
     ) -> None:
+        """Every reference of one object.
+
+        Whether something defines it does not depend on who comes first, so DF_SYMBOLIC and the
+        place of the plugin in the scope do not matter here.
+        """
         prediction = self.prediction
         relocations = library.relocations
         table = library.symbols
+        shared, own = scopes
         known: set[int] = set()
         asks = self.scope.asks_process
-        for index, binding_class in table.undefined(relocations.references):
+        for index, binding_class in relocations.references:
             symbol = table.symbol(index)
-            if symbol.binding == STB_LOCAL or symbol.visibility in _LOCAL_VISIBILITY:
+            if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
                 continue
             version = _version_of(library, index)
-            if scope.find(symbol.name, version, binding_class) is not None:
-                continue
-            if symbol.binding == STB_WEAK or index in known:
-                continue
-            if asks is not None and asks(symbol.name, version.name if version else None):
+            if (
+                shared.defines(symbol.name, version, binding_class)
+                or symbol.binding == STB_WEAK
+                or index in known
+                or own.find(symbol.name, version, binding_class) is not None
+                or (asks is not None and asks(symbol.name, version.name if version else None))
+            ):
                 continue
             known.add(index)
             name = _text(symbol.name)
@@ -242,7 +253,7 @@ class _Opening:
             suffix = f", version {wanted}" if wanted is not None else ""
             prediction.fail("refused", "symbol", f"{item.path}: undefined symbol: {name}{suffix}")
         if relocations.static_tls:
-            self._check_static_tls(item, library, scope)
+            self._check_static_tls(item, library, shared)
 
     def _check_static_tls(self, item: LoadedObject, library: Library, scope: LookupScope) -> None:
         """`_dl_allocate_static_tls`: does the TLS that is addressed statically still fit?"""

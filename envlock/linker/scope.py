@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 FRAMEWORK = ("libtensorflow_framework.so", "libtensorflow_cc.so", "_pywrap_tensorflow_internal.so")
 
 
+#: Different closures whose lookups are remembered at once.
+MOST_LOOKUPS = 64
+
+
 class LoadedObject:
     """One mapped object (`struct link_map`): path as the linker spells it, names, loader.
 
@@ -216,6 +220,7 @@ class LiveScope:
         self.framework: list[LoadedObject] = []
         self.asks_process: Callable[[bytes, bytes | None], bool] | None = None
         self.unchecked: list[str] = []
+        self._lookups: dict[tuple[Library, ...], LookupScope] = {}
         self._static_tls_free: int | None = None
         self._global_libraries: tuple[Library, ...] | None = None
 
@@ -254,12 +259,19 @@ class LiveScope:
             if item not in self.global_scope:
                 self.global_scope.append(item)
         self._global_libraries = None
+        self._lookups.clear()
 
-    def lookup_scope(self, local: Iterable[Library]) -> LookupScope:
-        """The global scope, then a new object's own."""
+    def shared_lookup(self, closure: tuple[Library, ...]) -> LookupScope:
+        """The global scope, then these libraries; plugins with the same closure share it."""
         from .lookup import LookupScope
 
-        return LookupScope([*self.global_libraries, *local], self.main.library)
+        known = self._lookups.get(closure)
+        if known is None:
+            if len(self._lookups) >= MOST_LOOKUPS:
+                self._lookups.clear()
+            libraries = [*self.global_libraries, *closure]
+            known = self._lookups[closure] = LookupScope(libraries, self.main.library)
+        return known
 
     @property
     def static_tls_free(self) -> int:
