@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .elf import ElfFile
+from .elf.notes import APPENDED, has_linked_note
 from .errors import ManifestMissing
 from .identity import read_identity
 from .manifest_io import read_embedded
@@ -39,6 +40,7 @@ def show(plugin: str | os.PathLike[str]) -> ShownDocument:
             format=SHOW_FORMAT,
             path=elf.path,
             stamp=None if found is None else found.stamp,
+            linked_in_too=found is not None and found.stamp == APPENDED and has_linked_note(elf),
             manifest=None if found is None else found.manifest,
             binary=read_identity(elf, digest=True),
         )

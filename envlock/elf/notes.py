@@ -131,6 +131,11 @@ def find_stamp(elf: ElfFile) -> Stamp | None:
     return _choose(elf, found, LINKED_IN) if found else None
 
 
+def has_linked_note(elf: ElfFile) -> bool:
+    """Whether a linked-in note is there, also where an appended one wins over it."""
+    return bool(_scan_segments(elf))
+
+
 def _scan_segments(elf: ElfFile) -> list[Note]:
     """envlock's notes in PT_NOTE; other owners' notes need not make sense."""
     found: dict[int, Note] = {}

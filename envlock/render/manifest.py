@@ -112,7 +112,8 @@ def shown_text(shown: ShownDocument) -> str:
     if manifest is not None:
         where = {"appended": "stamped", "linked-in": "linked-in note"}[shown.stamp or "appended"]
         forced = ", by force" if manifest.forced else ""
-        lines = [f"{shown.path}: {where} by {manifest.generator}{forced}"]
+        also = "; the linked-in note under it is not used" if shown.linked_in_too else ""
+        lines = [f"{shown.path}: {where} by {manifest.generator}{forced}{also}"]
         # The manifest may hold what was stripped from the file since (DWARF, .comment).
         identity = manifest.plugin or shown.binary
         lines += (_identity(identity) if identity else []) + _environment(manifest)
