@@ -22,6 +22,7 @@ EXAMPLE = CHECKOUT / "examples" / "zero_out"
 WORK = CHECKOUT / "build" / "demo"
 VENV = WORK / "venv"
 PYTHON = VENV / "bin" / "python"
+ENVLOCK = VENV / "bin" / "envlock"
 QUIET = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 STEP = itertools.count(1)
 WIDTH = min(shutil.get_terminal_size((100, 24)).columns, 120)
@@ -89,7 +90,7 @@ def prepare() -> None:
         install = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--link-mode=hardlink"]
         run([*install, "--python", PYTHON, "--editable", ".", "tensorflow-cpu"], cwd=CHECKOUT)
         ready.touch()
-    run([PYTHON, "-c", "import tensorflow as tf; print('TensorFlow', tf.__version__)"])
+    run([PYTHON, "-c", "import tensorflow as tf; print(tf.__version__)"])
 
 
 def make_venv() -> None:
@@ -110,36 +111,46 @@ def make_venv() -> None:
 
 def the_good_case() -> None:
     title("Compile the op with TensorFlow's own flags")
-    run(["make", "--no-print-directory", "-C", EXAMPLE, "--always-make", f"PYTHON={PYTHON}",
-         f"OUT={WORK / 'zero_out.so'}"], brief=True)  # fmt: skip
+    compile_op("zero_out.so")
     title("Stamp it: write into the plugin what it was built against")
-    run([VENV / "bin" / "envlock", "stamp", "zero_out.so"])
+    run([ENVLOCK, "stamp", "zero_out.so"])
     title("Show the stamp")
-    run([VENV / "bin" / "envlock", "show", "zero_out.so"])
+    run([ENVLOCK, "show", "zero_out.so"])
     title("Check it against this environment; nothing is loaded")
-    run([VENV / "bin" / "envlock", "check", "zero_out.so"])
+    run([ENVLOCK, "check", "zero_out.so"])
     title("Load it through the gate and run the op")
     for line in USE_IT.splitlines():
         say(f">>> {line}")
-    run([PYTHON, "-c", USE_IT], silent_command=True)
+    run([PYTHON, "-c", USE_IT], silent=True)
 
 
 def the_bad_case() -> None:
     probe = "import tensorflow as tf; print(tf.sysconfig.CXX11_ABI_FLAG)"
     other = 1 - int(capture([PYTHON, "-c", probe])[1])
     title(f"The same op, compiled with -D_GLIBCXX_USE_CXX11_ABI={other}: the wrong one")
-    run(["make", "--no-print-directory", "-C", EXAMPLE, "--always-make", f"PYTHON={PYTHON}",
-         f"OUT={WORK / 'zero_out_other_abi.so'}",
-         f"EXTRA_CXXFLAGS=-D_GLIBCXX_USE_CXX11_ABI={other}"], brief=True)  # fmt: skip
+    compile_op("zero_out_other_abi.so", f"-D_GLIBCXX_USE_CXX11_ABI={other}")
     title("What one is told about it")
-    status, loaded, load_time = timed([PYTHON, "-c", TRY_IT])
-    left = [f"tf.load_op_library says, after {load_time:.1f} s:", "", loaded]
-    command = [VENV / "bin" / "envlock", "check", "zero_out_other_abi.so"]
-    status, checked, check_time = timed(command)
-    right = [f"envlock check says, after {check_time:.2f} s (exit status {status}):", "", checked]
-    side_by_side(left, right)
+    for line in TRY_IT.splitlines():
+        if "load_op_library" in line:
+            say(f">>> {line.strip()}")
+    _, loaded, load_time = timed([PYTHON, "-c", TRY_IT])
+    status, checked, check_time = timed([ENVLOCK, "check", "zero_out_other_abi.so"])
+    side_by_side(
+        [f"tf.load_op_library says, after {load_time:.1f} s:", "", loaded],
+        [f"envlock check says, after {check_time:.2f} s (exit status {status}):", "", checked],
+    )
     if status != 1:
         raise DemoError(f"`envlock check` ended with {status} where it must end with 1")
+
+
+def compile_op(name: str, *flags: str) -> None:
+    """Build the example through its Makefile, and show the compiler's command line."""
+    make = ["make", "--no-print-directory", "-C", EXAMPLE, "--always-make"]
+    variables = [f"PYTHON={PYTHON}", f"OUT={WORK / name}", f"EXTRA_CXXFLAGS={' '.join(flags)}"]
+    status, said = capture([*make, *variables])
+    if status != 0:
+        raise DemoError(f"compiling failed:\n{said}")
+    print_command(said.splitlines()[0].split())
 
 
 def title(text: str) -> None:
@@ -155,7 +166,7 @@ def say(text: str) -> None:
 
 def shown(path: object) -> str:
     """A path as one would type it in the checkout."""
-    text = str(path)
+    text = str(path).replace(sys.executable, Path(sys.executable).name)
     return text.replace(f"{WORK}/", "").replace(f"{CHECKOUT}/", "")
 
 
@@ -181,23 +192,22 @@ def capture(command: list[object], cwd: Path = WORK) -> tuple[int, str]:
 
 
 def timed(command: list[object]) -> tuple[int, str, float]:
-    print_command(command[:2] if command[1] == "-c" else command)
+    if command[1] != "-c":
+        print_command(command)
     started = time.monotonic()
     status, said = capture(command)
     return status, said, time.monotonic() - started
 
 
-def run(
-    command: list[object], *, cwd: Path = WORK, brief: bool = False, silent_command: bool = False
-) -> None:
+def run(command: list[object], *, cwd: Path = WORK, silent: bool = False) -> None:
     """Print a command, run it, print what it says; a failure ends the demo."""
-    if not silent_command:
+    if not silent:
         print_command(command)
     status, said = capture(command, cwd)
     if status != 0:
         raise DemoError(f"`{shown(command[0])}` ended with {status}:\n{said}")
-    if brief:
-        said = next((line for line in said.splitlines() if line.startswith("g++")), said)
+    if "install" in command:
+        return  # the notes of an installer are of no interest while it succeeds
     for line in said.splitlines():
         say(shown(line))
 
@@ -215,7 +225,8 @@ def wrapped(paragraphs: list[str], width: int) -> list[str]:
     lines = []
     for paragraph in paragraphs:
         for line in paragraph.splitlines() or [""]:
-            lines += textwrap.wrap(line, width, replace_whitespace=False) or [""]
+            indent = line[: len(line) - len(line.lstrip())] + "  "
+            lines += textwrap.wrap(line, width, subsequent_indent=indent) or [""]
     return lines
 
 
