@@ -291,31 +291,42 @@ class Distributions:
         """All distributions whose RECORD lists the file: two, where one overwrote another's."""
         given = os.path.abspath(os.fspath(path))
         folder, name = os.path.split(given)
-        spellings = {given: None, os.path.join(os.path.realpath(folder), name): None}
-        spellings[os.path.realpath(given)] = None
-        top = {one for spelling in spellings for one in self._top_folders(spelling)}
-        # The owner mostly carries the top folder's name: look there before reading every RECORD.
-        ranked = sorted(self.all(), key=lambda one: not _related(one.key, top))
-        for one in ranked:
-            for relative in self._relatives(one, spellings):
-                if one.entry_of(relative) is not None:
-                    yield one
-                    break
-
-    def _top_folders(self, path: str) -> Iterator[str]:
+        spellings = {given, os.path.join(os.path.realpath(folder), name), os.path.realpath(given)}
+        relatives = {}
+        top = set()
         for folder, real in self.folders():
-            for base in (folder, real):
-                if path.startswith(base + os.sep):
-                    first = path[len(base) + 1 :].partition(os.sep)[0]
-                    yield normalise(first[: -len(".libs")] if first.endswith(".libs") else first)
+            # A wheel's files go below site-packages or, its scripts and data, below the prefix.
+            roots = {folder, real, _prefix_of(folder), _prefix_of(real)}
+            near = [one for one in spellings if any(one.startswith(root + "/") for root in roots)]
+            if near:
+                bases = {folder, real}
+                relatives[folder] = {
+                    *near,
+                    *(os.path.relpath(one, base) for one in near for base in bases),
+                }
+                top |= {
+                    _top_name(one[len(base) + 1 :])
+                    for one in near
+                    for base in bases
+                    if one.startswith(base + "/")
+                }
+        # The owner mostly carries the top folder's name: look there before reading every RECORD.
+        candidates = [one for one in self.all() if one.site in relatives]
+        for one in sorted(candidates, key=lambda one: not _related(one.key, top)):
+            if any(one.entry_of(relative) is not None for relative in relatives[one.site]):
+                yield one
 
-    def _relatives(self, one: Distribution, spellings: dict[str, None]) -> set[str]:
-        real = os.path.realpath(one.site)
-        relatives = set(spellings)
-        for spelling in spellings:
-            for base in (one.site, real):
-                relatives.add(os.path.relpath(spelling, base))
-        return relatives
+
+def _prefix_of(folder: str) -> str:
+    """The prefix of a lib/pythonX.Y/site-packages; the folder itself where it is none."""
+    if os.path.basename(folder) in ("site-packages", "dist-packages"):
+        return os.path.dirname(os.path.dirname(os.path.dirname(folder)))
+    return folder
+
+
+def _top_name(relative: str) -> str:
+    first = relative.partition("/")[0]
+    return normalise(first[: -len(".libs")] if first.endswith(".libs") else first)
 
 
 def _related(key: str, top: set[str]) -> bool:

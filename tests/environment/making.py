@@ -159,8 +159,9 @@ def conda_package(
     file_name = f"{name}-{version}-{build}.tar.bz2"
     (subdir / file_name).write_bytes(data)
     repodata_path = subdir / "repodata.json"
-    empty: dict[str, object] = {"info": {"subdir": "linux-64"}, "packages": {}}
-    repodata = json.loads(repodata_path.read_text()) if repodata_path.exists() else empty
+    repodata: dict[str, dict[str, object]] = {"info": {"subdir": "linux-64"}, "packages": {}}
+    if repodata_path.exists():
+        repodata = json.loads(repodata_path.read_text())
     repodata["packages"][file_name] = {
         **index,
         "md5": hashlib.md5(data).hexdigest(),

@@ -174,7 +174,10 @@ def _folder(info: Path) -> None:
 
 
 def _write(content: bytes) -> Callable[[Path], None]:
-    return lambda info: (info / "METADATA").write_bytes(content) and None
+    def write(info: Path) -> None:
+        (info / "METADATA").write_bytes(content)
+
+    return write
 
 
 def _empty_folder(info: Path) -> None:

@@ -118,7 +118,7 @@ def test_libstdcxx_levels_as_readelf_sees_them(tool: Callable[[str], str]) -> No
     definitions = versions.partition("Version needs section")[0]
 
     def top(prefix: str) -> str:
-        found = re.findall(rf"Name: {prefix}_(\d[\d.]*)\b", definitions)
+        found: list[str] = re.findall(rf"Name: {prefix}_(\d[\d.]*)\b", definitions)
         return max(found, key=lambda text: [int(part) for part in text.split(".")])
 
     assert libstdcxx_levels(path) == (top("GLIBCXX"), top("CXXABI"))
