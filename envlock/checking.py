@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .linker.prediction import Prediction
     from .linker.scope import LiveScope
-    from .models.manifest import Manifest
+    from .models.manifest import Manifest, PluginIdentity
 
 NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
 
@@ -113,8 +113,6 @@ class Checker:
         return self._report(elf, embedded.manifest, embedded.stamp)
 
     def _report(self, elf: ElfFile, manifest: Manifest | None, stamp: str | None) -> Report:
-        from .linker.causes import explain
-
         recorded = manifest.plugin if manifest is not None else None
         # Stripping takes away what tells the compilation; the manifest remembers.
         compilation = None if recorded is None else recorded.compilation
@@ -123,7 +121,7 @@ class Checker:
             plugin = read_identity(elf, compilation=compilation, digest=True)
         prediction = self.predict(elf)
         built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
-        linker_findings = explain(prediction, plugin, self.environment, built)
+        linker_findings = self._explain(prediction, plugin, built)
         comparison = Comparison(
             plugin,
             manifest,
@@ -149,6 +147,15 @@ class Checker:
             findings=kept,
             unchecked=tuple(unchecked),
         )
+
+    def _explain(
+        self, prediction: Prediction, plugin: PluginIdentity, stamped_for: str | None
+    ) -> tuple[Finding, ...]:
+        if prediction.ok and not prediction.second_framework:
+            return ()  # the good case does not pay for importing what explains the bad ones
+        from .linker.causes import explain
+
+        return explain(prediction, plugin, self.environment, stamped_for)
 
     def _unreadable(self, path: str, error: InputError) -> Report:
         return unreadable_report(path, error, self.summary)

@@ -68,12 +68,31 @@ class LiveView:
         """The libstdc++ that the plugin would get."""
         return libstdcxx_facts(self.scope, self.prediction)
 
-    def library_version(self, soname: str) -> tuple[str | None, str | None] | None:
-        """Version and build-id of a library of the plugin's closure; None when it has none."""
+    def library(self, soname: str) -> FoundLibrary | None:
+        """A library of the plugin's closure as it is found now; None when it is not in it."""
         for dependency in self.prediction.closure if self.prediction else ():
             if dependency.name == soname:
-                return file_version(dependency), library_build_id(dependency)
+                return FoundLibrary(dependency)
         return None
+
+
+class FoundLibrary:
+    """A library of the closure, its facts read when asked for."""
+
+    __slots__ = ("_dependency",)
+
+    def __init__(self, dependency: Dependency) -> None:
+        self._dependency = dependency
+
+    @property
+    def version(self) -> str | None:
+        """The version in its real file's name."""
+        return file_version(self._dependency)
+
+    @property
+    def build_id(self) -> str | None:
+        """Its build-id."""
+        return library_build_id(self._dependency)
 
 
 def file_version(dependency: Dependency) -> str | None:
@@ -100,22 +119,24 @@ def library_build_id(dependency: Dependency) -> str | None:
 
 def libstdcxx_facts(scope: LiveScope, prediction: Prediction | None) -> LibstdcxxFacts | None:
     """The libstdc++ of the plugin's closure, else the one that the process has loaded."""
-    path = how = None
+    from .environment.platform import highest
+
+    library, how = None, "loaded"
     for dependency in prediction.closure if prediction else ():
         if dependency.name == LIBSTDCXX:
-            path, how = dependency.path, dependency.how
-    if path is None:
+            library, how = dependency.library, dependency.how
+    if library is None:
         loaded = scope.namespace.find(LIBSTDCXX)
-        if loaded is None:
+        if loaded is None or loaded.library is None:
             return None
-        path, how = loaded.path, loaded.how
-    from .environment.platform import libstdcxx_levels
-
+        library, how = loaded.library, loaded.how
     try:
-        glibcxx, cxxabi = libstdcxx_levels(path)
+        names = library.definitions.names
     except InputError:
         return None
-    return LibstdcxxFacts(found_by=how, glibcxx=glibcxx, cxxabi=cxxabi)
+    return LibstdcxxFacts(
+        found_by=how, glibcxx=highest(names, b"GLIBCXX_"), cxxabi=highest(names, b"CXXABI_")
+    )
 
 
 def platform_facts(

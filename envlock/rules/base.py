@@ -42,6 +42,14 @@ if TYPE_CHECKING:
         @property
         def libraries(self) -> tuple[LibraryIdentity, ...]: ...
 
+    class FoundLibrary(Protocol):
+        """A linked library; finding out its version costs more than its build-id."""
+
+        @property
+        def version(self) -> str | None: ...
+        @property
+        def build_id(self) -> str | None: ...
+
     class Live(Protocol):
         """The live environment, as far as rules look at it."""
 
@@ -63,8 +71,8 @@ if TYPE_CHECKING:
         def libc_version(self) -> str | None: ...
         @property
         def libstdcxx(self) -> LibstdcxxFacts | None: ...
-        def library_version(self, soname: str) -> tuple[str | None, str | None] | None:
-            """(version, build-id) of a closure library as found now; None when not found."""
+        def library(self, soname: str) -> FoundLibrary | None:
+            """A library of the plugin's closure as found now; None when it is not in it."""
 
 
 class Comparison:

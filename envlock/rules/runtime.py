@@ -57,19 +57,16 @@ def _libraries(c: Comparison) -> Iterator[Answer]:
     for library in c.manifest.libraries:
         if library.soname.startswith(("libtensorflow", "_pywrap_tensorflow", "ld-linux")):
             continue
-        now = c.live.library_version(library.soname)
-        if now is None:
+        now = c.live.library(library.soname)
+        if now is None or (library.build_id and library.build_id == now.build_id):
             continue
-        version, build_id = now
-        if library.version and version and library.version != version:
-            before, after = library.version, version
-        elif (
-            library.build_id
-            and build_id
-            and library.build_id != build_id
-            and not (library.version and version)
-        ):
-            before, after = f"build-id {library.build_id[:12]}", f"build-id {build_id[:12]}"
+        before, after = library.version, now.version
+        if before and after:
+            if before == after:
+                continue
+        elif library.build_id and now.build_id:
+            before = f"build-id {library.build_id[:12]}"
+            after = f"build-id {now.build_id[:12]}"
         else:
             continue
         yield Finding(

@@ -170,8 +170,14 @@ def _cxx11_abi(c: Comparison) -> Iterator[Answer]:
 
 
 def _cxx_standard(c: Comparison) -> Iterator[Answer]:
-    plugin, live = c.plugin.compilation.cxx_standard, c.live.tensorflow.cxx_standard
-    if plugin is not None and live is not None and plugin < live:
+    plugin = c.plugin.compilation.cxx_standard
+    if plugin is None:
+        return
+    built = c.manifest.tensorflow if c.manifest is not None else None
+    same = built is not None and built.version == c.live.tensorflow.version
+    # What the manifest recorded of the same release saves looking into its binaries again.
+    live = built.cxx_standard if built is not None and same else c.live.tensorflow.cxx_standard
+    if live is not None and plugin < live:
         yield Finding(
             rule="cxx-standard",
             verdict="drifted",

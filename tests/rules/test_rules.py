@@ -77,10 +77,12 @@ class Live:
         self.python = changes.pop("python", PYTHON)
         self.libc_version = changes.pop("libc_version", "2.36")
         self.libstdcxx = changes.pop("libstdcxx", MANIFEST.platform.libstdcxx)
-        self.libraries = changes.pop("libraries", {"libz.so.1": ("1.2.13", None)})
+        self.libraries = changes.pop(
+            "libraries", {"libz.so.1": Library(soname="libz.so.1", version="1.2.13")}
+        )
         assert not changes
 
-    def library_version(self, soname: str) -> Any:
+    def library(self, soname: str) -> Any:
         return self.libraries.get(soname)
 
 
@@ -145,7 +147,6 @@ def test_every_rule_has_an_id_of_its_own_and_a_known_severity() -> None:
             "lts_20240116",
         ),
         ({"tensorflow": {"cxx11_abi": False}}, "cxx11-abi-inline", "unsafe", "1", "0"),
-        ({"tensorflow": {"cxx_standard": 20}}, "cxx-standard", "drifted", "C++17", "C++20"),
         (
             {"tensorflow": {"build_info": (BuildSetting(name="is_cuda_build", value="True"),)}},
             "tensorflow-accelerator",
@@ -162,7 +163,7 @@ def test_every_rule_has_an_id_of_its_own_and_a_known_severity() -> None:
             "GLIBCXX_3.4.9",
         ),
         (
-            {"libraries": {"libz.so.1": ("1.3", None)}},
+            {"libraries": {"libz.so.1": Library(soname="libz.so.1", version="1.3")}},
             "library-version",
             "drifted",
             "1.2.13",
@@ -193,6 +194,15 @@ def test_one_difference_gives_one_finding(
     # Both values stand in the sentence itself, not only in the fields.
     assert built.split(" ")[0] in finding.message
     assert now.split(" ")[0] in finding.message
+
+
+def test_an_older_language_standard_than_tensorflows() -> None:
+    newer = TENSORFLOW.replace(cxx_standard=20)
+    finding = only(
+        answers(Live(tensorflow={"cxx_standard": 20}), MANIFEST.replace(tensorflow=newer))
+    )
+    assert (finding.rule, finding.built, finding.live) == ("cxx-standard", "C++17", "C++20")
+    assert finding.remedy == "rebuild with `-std=c++20`"
 
 
 def test_another_minor_release_is_unsafe_with_the_install_command() -> None:
