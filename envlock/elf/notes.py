@@ -133,7 +133,10 @@ def find_stamp(elf: ElfFile) -> Stamp | None:
 
 def has_linked_note(elf: ElfFile) -> bool:
     """Whether a linked-in note is there, also where an appended one wins over it."""
-    return bool(_scan_segments(elf))
+    try:
+        return bool(_scan_segments(elf))
+    except ManifestError:
+        return True  # a damaged one; nobody needs it
 
 
 def _scan_segments(elf: ElfFile) -> list[Note]:
@@ -142,7 +145,9 @@ def _scan_segments(elf: ElfFile) -> list[Note]:
     for segment in elf.segments:
         if segment.type != PT_NOTE or not segment.filesz:
             continue
-        end = min(segment.offset + segment.filesz, elf.size)
+        end = segment.offset + segment.filesz
+        if end > elf.size:
+            raise elf.damaged(f"a note segment ends at {end}, outside the {elf.size} bytes")
         if elf.data.find(OWNER, segment.offset, end) < 0:
             continue
         for note in iter_notes(elf, segment.offset, segment.filesz, segment.align):
