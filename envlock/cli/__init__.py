@@ -22,6 +22,13 @@ COMMANDS = {
     "show": ("show", "show a plugin's manifest and what its binary reveals"),
     "check": ("check", "say whether plugins fit an environment, without loading anything"),
     "note": ("note", "write the manifest as source, to be linked into a plugin"),
+    "scan": ("scan", "find the plugins under folders, environments and wheels, and check each"),
+    "report": ("report", "write a check or drift report as HTML, Markdown, SARIF or JUnit"),
+    "snapshot": ("snapshot", "record what an environment is"),
+    "history": ("history", "list the saved snapshots"),
+    "diff": ("diff", "say what differs between two environments, and which plugins it breaks"),
+    "drift": ("drift", "say what changed in an environment since it was saved"),
+    "recreate": ("recreate", "write a file from which an environment can be made again"),
 }
 
 WIDTH = 96

@@ -32,12 +32,13 @@ def parse_snapshot(raw: bytes, label: str) -> Snapshot:
                 hint="pip install --upgrade tf-envlock",
             )
         raise InputError(f"{label} is no envlock snapshot: its `format` is not `{SNAPSHOT_FORMAT}`")
-    if value.get("error") is not None and not value.get("fingerprint"):
-        raise InputError(f"{label} is the record of a snapshot that failed")
     try:
-        return decode(Snapshot, value)
+        found_snapshot = decode(Snapshot, value)
     except ValidationError as problem:
         raise InputError(f"{label} does not validate: {problem}") from None
+    if not found_snapshot.fingerprint:
+        raise InputError(f"{label} is the record of a snapshot that could not be taken")
+    return found_snapshot
 
 
 def read_snapshot(path: str) -> Snapshot:

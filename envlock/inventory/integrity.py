@@ -86,9 +86,12 @@ def pip_edits(one: Distribution, *, full: bool) -> Edits:
     site = os.fsencode(one.site) + b"/"
     lookup = os.stat
     for line in one.record().splitlines():
+        # Compiled files and RECORD itself stand there without digest.
+        if b"/include/" in line or line.endswith(b",,"):
+            continue
         path, _, rest = line.partition(b",")
         digest, _, size = rest.partition(b",")
-        if not digest or b"/include/" in path or path.endswith(b".pyc"):
+        if not digest or path.endswith(b".pyc"):
             continue
         if path.startswith(b'"'):
             _slow(edits, one, line, installed)

@@ -27,7 +27,9 @@ _FRAMEWORK = (
 #: How C++ names in TensorFlow's namespaces, and its C API, look in a string table.
 _NAMES = (b"N10tensorflow", b"\0TF_")
 _IMPORT = re.compile(rb"N10tensorflow|^TF_", re.M)
-_LIBRARY_NAMES = (b"libtensorflow", b"lib_pywrap_tensorflow", b"_pywrap_")
+_OWN = re.compile(rb"libtensorflow(?:_framework|_cc)?\.so|(?:lib)?_pywrap_tensorflow\w*\.so")
+#: What the `tensorflow` package folder holds; plugins are never in it.
+_PACKAGE = frozenset({"libtensorflow_framework.so.2", "__init__.py", "python"})
 #: Folders that hold no plugins and many files.
 _SKIPPED = frozenset({"__pycache__", "include", "node_modules", ".git", "conda-meta", "pkgs"})
 
@@ -45,7 +47,7 @@ def is_plugin(elf: ElfFile) -> bool:
     """
     dynamic = elf.dynamic
     soname = dynamic.soname or os.fsencode(os.path.basename(elf.path))
-    if soname.startswith(_LIBRARY_NAMES):
+    if _OWN.match(soname):
         return False
     if any(name.startswith(_FRAMEWORK) for name in dynamic.needed):
         return True
@@ -57,41 +59,38 @@ def is_plugin(elf: ElfFile) -> bool:
     return _IMPORT.search(undefined_names(elf)) is not None
 
 
-def libraries_below(folder: str, skip: str | None = None) -> Iterator[str]:
-    """Paths of the shared libraries below a folder, `skip` and what it holds left out.
+def libraries_below(folder: str) -> Iterator[str]:
+    """Paths of the shared libraries below a folder, the `tensorflow` package left out.
 
     Symbolic links to folders are not followed, so that a loop ends.
     """
     stack = [folder]
     while stack:
         here = stack.pop()
-        below = []
         try:
             with os.scandir(here) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if is_library_name(name):
-                        if entry.is_file():
-                            yield entry.path
-                        elif entry.is_dir(follow_symlinks=False):
-                            below.append(entry.path)
-                    # A file with a suffix need not be asked what it is.
-                    elif (
-                        name not in _SKIPPED
-                        and not name.endswith((".py", ".pyi", ".h", ".txt", ".json"))
-                        and entry.is_dir(follow_symlinks=False)
-                        and entry.path != skip
-                    ):
-                        below.append(entry.path)
+                listed = list(entries)
         except OSError:
             continue
+        if len(_PACKAGE.intersection(entry.name for entry in listed)) == len(_PACKAGE):
+            continue
+        below = []
+        for entry in listed:
+            name = entry.name
+            if is_library_name(name):
+                if entry.is_file():
+                    yield entry.path
+                    continue
+            # A file with a usual suffix need not be asked what it is.
+            elif name in _SKIPPED or name.endswith((".py", ".pyi", ".h", ".txt", ".json")):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
         stack += sorted(below, reverse=True)
 
 
 def environment_plugins(environment: Environment) -> list[str]:
     """Absolute paths of the plugins in an environment, sorted; TensorFlow's own files left out."""
-    found = environment.tensorflow
-    skip = None if found is None else found.package_dir
     paths = environment.paths
     folders = [folder for folder in paths.search_path if os.path.isdir(folder)]
     if paths.kind == "conda":
@@ -99,7 +98,7 @@ def environment_plugins(environment: Environment) -> list[str]:
     plugins: dict[str, str] = {}
     seen: set[str] = set()
     for folder in folders:
-        for path in libraries_below(folder, skip):
+        for path in libraries_below(folder):
             if path in seen:
                 continue
             seen.add(path)

@@ -15,6 +15,7 @@ import zlib
 from ..errors import InputError, UsageError, WriteError
 from ..models.record import ValidationError, decode, encode
 from ..models.snapshot import SavedSnapshot, Snapshot
+from .names import default_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,17 +48,6 @@ CREATE TABLE snapshots (
 """
 _INDEX = "CREATE INDEX by_name ON snapshots (name, id)"
 _COLUMNS = "id, name, saved, environment, fingerprint, packages, tensorflow, plugins"
-
-
-def default_path() -> str:
-    """`$ENVLOCK_STORE`, or `envlock/history.sqlite3` in the user's data folder (XDG)."""
-    named = os.environ.get("ENVLOCK_STORE")
-    if named:
-        return named
-    base = os.environ.get("XDG_DATA_HOME") or ""
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".local", "share")
-    return os.path.join(base, "envlock", "history.sqlite3")
 
 
 class Store:

@@ -9,11 +9,13 @@ import json
 import sys
 from pathlib import Path
 
+from .drift import DriftDocument
 from .manifest import Manifest
 from .policy import PolicyFile
 from .record import Record
 from .report import ReportDocument
 from .shown import ShownDocument, StampDocument
+from .snapshot import HistoryDocument, Snapshot
 
 #: (file name in schemas/, record, title)
 DOCUMENTS: tuple[tuple[str, type[Record], str], ...] = (
@@ -22,6 +24,9 @@ DOCUMENTS: tuple[tuple[str, type[Record], str], ...] = (
     ("show-v1.schema.json", ShownDocument, "envlock show, version 1"),
     ("stamp-v1.schema.json", StampDocument, "envlock stamp result, version 1"),
     ("policy-v1.schema.json", PolicyFile, "envlock policy file, version 1"),
+    ("snapshot-v1.schema.json", Snapshot, "envlock environment snapshot, version 1"),
+    ("history-v1.schema.json", HistoryDocument, "envlock snapshot history, version 1"),
+    ("drift-v1.schema.json", DriftDocument, "envlock drift report, version 1"),
 )
 
 

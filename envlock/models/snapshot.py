@@ -31,13 +31,13 @@ PARTS = ("interpreter", "packages", "native", "variables", "plugins")
 
 
 class Digests(Record):
-    """One digest a part, "sha256:" and 64 hexadecimal digits."""
+    """One digest a part, "sha256:" and 64 hexadecimal digits; empty in a failed snapshot."""
 
-    interpreter: str
-    packages: str
-    native: str
-    variables: str
-    plugins: str
+    interpreter: str = ""
+    packages: str = ""
+    native: str = ""
+    variables: str = ""
+    plugins: str = ""
 
 
 class DirectUrl(Record):
@@ -102,7 +102,7 @@ class NativeLibrary(Record):
 class NativeFacts(Record):
     """Machine, C and C++ run time, TensorFlow, numpy's C-API, CUDA."""
 
-    machine: str
+    machine: str = "unknown"
     system: str = "linux"
     libc: str | None = None
     libc_version: str | None = None
@@ -164,17 +164,17 @@ class Problem(Record):
 
 
 class Snapshot(Record):
-    """All of it."""
+    """All of it; one that could not be taken has only format, generator and error."""
 
     format: str
     generator: str  # not digested
-    fingerprint: str
-    digests: Digests
+    fingerprint: str = ""
+    digests: Digests = Digests()
     kind: str | None = None  # "venv", "conda", "system"; not digested
     integrity: str = "quick"  # how files were compared: "none", "quick" or "full"
     interpreter: PythonFacts | None = None
-    packages: Packages
-    native: NativeFacts
+    packages: Packages = Packages()
+    native: NativeFacts = NativeFacts()
     variables: tuple[Variable, ...] = ()
     plugins: tuple[PluginEntry, ...] = ()
     problems: tuple[Problem, ...] = ()

@@ -1,0 +1,107 @@
+"""`envlock history`."""
+
+from __future__ import annotations
+
+from ..errors import EnvlockError, InputError
+from .common import add_format, add_output, emit, to_json
+from .reports import add_store, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..inventory.store import Store
+    from ..models.snapshot import SavedSnapshot
+
+NAME = "history"
+HELP = "list the saved snapshots"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `envlock history`."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="only the snapshots of this name")
+    parser.add_argument(
+        "--forget", action="store_true", help="remove what is listed; needs NAME or @ID"
+    )
+    add_store(parser)
+    add_format(parser)
+    add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, or remove."""
+    from ..inventory.names import default_path
+
+    path = arguments.store or default_path()
+    try:
+        return _run(arguments, path)
+    except EnvlockError as error:
+        if arguments.format == "json":
+            emit(_json(path, [], error), arguments.output)
+        raise
+
+
+def _run(arguments: argparse.Namespace, path: str) -> int:
+    from ..inventory.store import Store
+
+    if arguments.forget and not arguments.name:
+        from ..errors import UsageError
+
+        raise UsageError("`--forget` needs the name, or the `@ID`, of what to remove")
+    with Store(path) as store:
+        found = _entries(store, arguments.name)
+        if arguments.forget:
+            store.forget(found)
+            say(f"removed {len(found)} from `{path}`")
+    if arguments.format == "json":
+        emit(_json(path, found), arguments.output)
+    else:
+        emit(_text(path, found), arguments.output)
+    return 0
+
+
+def _entries(store: Store, name: str | None) -> list[SavedSnapshot]:
+    if name is None:
+        return store.list()
+    if name.startswith("@"):
+        one = store.find(name)
+        found = [] if one is None else [one]
+    else:
+        found = store.list(name=name)
+    if not found:
+        raise InputError(f"no snapshot `{name}` in `{store.path}`")
+    return found
+
+
+def _json(path: str, found: list[SavedSnapshot], error: EnvlockError | None = None) -> str:
+    from ..models.shown import ErrorInfo
+    from ..models.snapshot import HISTORY_FORMAT, HistoryDocument
+
+    info = None if error is None else ErrorInfo(message=error.message, hint=error.hint)
+    return to_json(
+        HistoryDocument(format=HISTORY_FORMAT, store=path, snapshots=tuple(found), error=info)
+    )
+
+
+def _text(path: str, found: list[SavedSnapshot]) -> str:
+    from ..render.text import printable
+
+    if not found:
+        return f"nothing is saved in `{printable(path)}`\n"
+    rows = [("id", "name", "saved (UTC)", "fingerprint", "packages", "environment")]
+    rows += [
+        (
+            f"@{one.id}",
+            one.name,
+            one.saved.replace("T", " ").rstrip("Z"),
+            one.fingerprint.partition(":")[2][:12],
+            str(one.packages),
+            printable(one.environment),
+        )
+        for one in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[5]]) + "\n"
+        for row in rows
+    )

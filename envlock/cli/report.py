@@ -1,0 +1,128 @@
+"""`envlock report`."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import EnvlockError, InputError
+from .common import add_environment
+from .reports import (
+    add_report_options,
+    format_of,
+    policy_of,
+    reports_status,
+    write_document,
+)
+from .scan import failed_reports, scan_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..models.drift import DriftDocument
+    from ..models.policy import PolicyFile
+    from ..models.report import ReportDocument
+
+NAME = "report"
+HELP = "write a check or drift report as HTML, Markdown, SARIF or JUnit"
+
+#: Bytes; a report on 10,000 plugins has 20 MB.
+_LIMIT = 1 << 27
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `envlock report`."""
+    parser.add_argument(
+        "plugins",
+        metavar="PLUGIN",
+        nargs="*",
+        help="plugins, folders or wheels; or one JSON report of `check`, `scan`, `diff` or "
+        "`drift`, to be written in another format; default: every plugin of the environment",
+    )
+    add_environment(parser)
+    parser.add_argument("--all", action="store_true", help="tell of harmless findings too")
+    add_report_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check what is named, or read the report that is, and write it."""
+    policy = policy_of(arguments)
+    document = _stored(arguments.plugins)
+    if document is None:
+        try:
+            document = _checked(arguments, policy)
+        except EnvlockError as error:
+            if format_of(arguments) == "json":
+                labels = arguments.plugins or [arguments.env or "the running environment"]
+                write_document(failed_reports(labels, error), arguments, policy)
+            raise
+    text = None
+    if format_of(arguments) == "text":
+        text = _text(document, arguments)
+    write_document(document, arguments, policy, text)
+    return reports_status(document.reports, policy)
+
+
+def _checked(arguments: argparse.Namespace, policy: PolicyFile) -> ReportDocument:
+    from ..checking import Checker
+    from ..inventory.plugins import environment_plugins
+    from ..inventory.scan import scan
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
+    checker = Checker.for_environment(arguments.env, policy)
+    if arguments.plugins:
+        reports = scan(arguments.plugins, checker)
+    else:
+        reports = tuple(checker.check(path) for path in environment_plugins(checker.environment))
+    return ReportDocument(format=REPORT_FORMAT, reports=reports)
+
+
+def _stored(paths: list[str]) -> ReportDocument | DriftDocument | None:
+    """The report in the one JSON file that is named; None where plugins are."""
+    if len(paths) != 1 or not os.path.isfile(paths[0]):
+        return None
+    from ..environment import files
+
+    path = paths[0]
+    try:
+        if not files.read(path, 64, head=True).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            return None
+        raw = files.read(path, _LIMIT)
+    except files.Unreadable as problem:
+        raise InputError(f"`{path}` cannot be read: {problem}") from None
+    return parse_document(raw, path)
+
+
+def parse_document(raw: bytes, path: str) -> ReportDocument | DriftDocument:
+    """A check or drift report from its JSON. Raises `InputError`."""
+    import json
+
+    from ..models.drift import DRIFT_FORMAT, DriftDocument
+    from ..models.record import ValidationError, decode
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"`{path}` is not JSON: {error!s:.150}") from None
+    found = value.get("format") if isinstance(value, dict) else None
+    try:
+        if found == REPORT_FORMAT:
+            return decode(ReportDocument, value)
+        if found == DRIFT_FORMAT:
+            return decode(DriftDocument, value)
+    except ValidationError as problem:
+        raise InputError(f"`{path}` does not validate: {problem}") from None
+    raise InputError(
+        f"`{path}` is no report: its format is neither `{REPORT_FORMAT}` nor `{DRIFT_FORMAT}`"
+    )
+
+
+def _text(document: ReportDocument | DriftDocument, arguments: argparse.Namespace) -> str:
+    from ..models.drift import DriftDocument
+    from ..reporting.text import drift_text, output_style
+
+    if isinstance(document, DriftDocument):
+        style = output_style(arguments.output)
+        return drift_text(document, everything=arguments.all, style=style)
+    return scan_text(document.reports, everything=arguments.all, output=arguments.output)

@@ -1,0 +1,110 @@
+"""`envlock scan`."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import EnvlockError
+from .common import add_environment
+from .progress import progress_bar
+from .reports import (
+    add_report_options,
+    format_of,
+    policy_of,
+    reports_status,
+    write_document,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..models.report import Report, ReportDocument
+
+NAME = "scan"
+HELP = "find the plugins under folders, environments and wheels, and check each"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `envlock scan`."""
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a folder, an environment, a wheel, or a plugin"
+    )
+    add_environment(parser)
+    parser.add_argument("--all", action="store_true", help="tell of harmless findings too")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add_report_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scan, check, report."""
+    from ..checking import Checker
+    from ..inventory.scan import scan
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
+    policy = policy_of(arguments)
+    env = arguments.env or _only_environment(arguments.paths)
+    try:
+        checker = Checker.for_environment(env, policy)
+        shown = sys.stderr.isatty() and not arguments.no_progress
+        with progress_bar(shown) as progress:
+            reports = scan(arguments.paths, checker, progress)
+    except EnvlockError as error:
+        if format_of(arguments) == "json":
+            write_document(failed_reports(arguments.paths, error), arguments, policy)
+        raise
+    document = ReportDocument(format=REPORT_FORMAT, reports=reports)
+    text = scan_text(reports, everything=arguments.all, output=arguments.output)
+    write_document(document, arguments, policy, text)
+    return reports_status(reports, policy)
+
+
+def _only_environment(paths: list[str]) -> str | None:
+    """A single path that is an environment is scanned against itself."""
+    import os
+
+    if len(paths) != 1 or not os.path.isdir(paths[0]):
+        return None
+    from ..environment.locate import locate
+    from ..errors import EnvironmentUnreadable
+
+    try:
+        locate(paths[0])
+    except EnvironmentUnreadable:
+        return None
+    return paths[0]
+
+
+def failed_reports(paths: list[str], error: EnvlockError) -> ReportDocument:
+    from ..checking import unreadable_report
+    from ..errors import InputError
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
+    wrapped = error if isinstance(error, InputError) else InputError(error.message)
+    return ReportDocument(
+        format=REPORT_FORMAT,
+        reports=tuple(unreadable_report(path, wrapped) for path in paths),
+    )
+
+
+def scan_text(reports: tuple[Report, ...], *, everything: bool, output: str | None) -> str:
+    """One line a plugin, with what is wrong below; the verdict over all first."""
+    from ..render.text import finding_lines
+    from ..reporting import words
+    from ..reporting.text import output_style
+
+    style = output_style(output)
+    lines = [words.plugins_sentence(reports)]
+    if reports:
+        lines.append(f"checked against {words.environment_line(reports[0].environment)}")
+    lines.append("")
+    for report in words.by_severity(reports):
+        verdict = report.verdict or words.UNREAD
+        word = style(verdict, f"{words.LABELS[verdict].lower():<13}")
+        lines.append(f"{word} {words.printable(report.plugin.path)}")
+        if report.plugin.error:
+            lines.append(f"    {words.printable(report.plugin.error)}")
+        for finding in words.findings_by_severity(report.findings):
+            if everything or finding.verdict in ("unsafe", "incompatible"):
+                lines += [words.printable(line) for line in finding_lines(finding)]
+    return "\n".join(lines).rstrip() + "\n"

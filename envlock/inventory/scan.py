@@ -1,0 +1,248 @@
+"""Finding plugins under folders, environments and wheels, and checking each.
+
+A wheel's libraries are read in memory (memfd); only where a plugin has libraries beside it in the
+same wheel are those unpacked, into a temporary folder, so that `$ORIGIN` leads somewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from ..elf import ElfFile
+from ..errors import FileAccessError, InputError
+from .plugins import is_library_name, is_plugin, libraries_below
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from zipfile import ZipFile
+
+    from ..checking import Checker
+    from ..models.report import Report
+
+#: Bytes of one library in a wheel, and of all that are unpacked of one wheel.
+MEMBER_LIMIT = 4 << 30
+#: A member that grows more than that when unpacked is a bomb; real libraries stay below 12.
+RATIO_LIMIT = 200
+_CHUNK = 1 << 20
+
+
+class Candidate:
+    """A file that may be a plugin: on disk, or a member of a wheel."""
+
+    __slots__ = ("member", "path")
+
+    def __init__(self, path: str, member: str | None = None) -> None:
+        self.path = path
+        self.member = member
+
+    @property
+    def label(self) -> str:
+        """How reports name it."""
+        return self.path if self.member is None else f"{self.path}!/{self.member}"
+
+
+def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
+    """Every shared library under the paths, wheels looked into, each file once, in order.
+
+    A file that is named itself is a candidate whatever it is called. Raises `FileAccessError` for
+    a path that does not exist, `InputError` for a wheel that is none.
+    """
+    seen: set[tuple[int, int]] = set()
+    for path in paths:
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise FileAccessError(f"`{path}` cannot be read: {reason}") from None
+        if stat.S_ISDIR(mode):
+            found = sorted([*libraries_below(path), *_wheels_below(path)])
+        else:
+            found = [path]
+        for one in found:
+            try:
+                status = os.stat(one)
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            if one.endswith(".whl"):
+                yield from _members(one)
+            else:
+                yield Candidate(one)
+
+
+def _wheels_below(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in names:
+            if name.endswith(".whl"):
+                yield os.path.join(parent, name)
+
+
+def _members(wheel: str) -> Iterator[Candidate]:
+    with open_wheel(wheel) as archive:
+        names = sorted({info.filename for info in archive.infolist()})
+    for name in names:
+        if is_library_name(name.rpartition("/")[2]):
+            yield Candidate(wheel, name)
+
+
+@contextlib.contextmanager
+def open_wheel(path: str) -> Iterator[ZipFile]:
+    """A wheel as a zip archive. Raises `InputError` where it is damaged."""
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        with ZipFile(path) as archive:
+            yield archive
+    except (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise InputError(f"wheel `{path}` is damaged: {error!s:.150}") from None
+
+
+def scan(
+    paths: Iterable[str],
+    checker: Checker,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[Report, ...]:
+    """A report on each plugin; libraries that are none are left out.
+
+    `progress` is told how many are done, how many there are, and which is next.
+    """
+    everything = list(candidates(paths))
+    named = {path for path in paths if not os.path.isdir(path)}
+    reports: list[Report] = []
+    for number, candidate in enumerate(everything):
+        if progress is not None:
+            progress(number, len(everything), candidate.label)
+        report = _check(candidate, checker, candidate.path in named and candidate.member is None)
+        if report is not None:
+            reports.append(report)
+    if progress is not None:
+        progress(len(everything), len(everything), "")
+    return tuple(reports)
+
+
+def _check(candidate: Candidate, checker: Checker, named: bool) -> Report | None:
+    if candidate.member is None:
+        try:
+            with ElfFile.open(candidate.path) as elf:
+                wanted = named or is_plugin(elf)
+        except InputError:
+            # A linker script or a text named .so is no plugin; a file that was named is looked at.
+            return checker.check(candidate.path) if named else None
+        return checker.check(candidate.path) if wanted else None
+    try:
+        return _check_member(candidate, checker)
+    except InputError as error:
+        from ..checking import unreadable_report
+
+        return unreadable_report(candidate.label, error, checker.summary)
+
+
+def _check_member(candidate: Candidate, checker: Checker) -> Report | None:
+    assert candidate.member is not None
+    with open_wheel(candidate.path) as archive, in_memory(archive, candidate) as path:
+        try:
+            with ElfFile.open(path) as elf:
+                if not is_plugin(elf):
+                    return None
+                beside = _beside(archive, elf)
+        except InputError:
+            return None
+        if not beside:
+            return relabelled(checker.check(path), path, candidate)
+        with _unpacked(archive, {candidate.member, *beside}) as folder:
+            place = os.path.join(folder, candidate.member)
+            return relabelled(checker.check(place), place, candidate)
+
+
+def relabelled(report: Report, path: str, candidate: Candidate) -> Report:
+    """A report with the temporary file's name replaced by the wheel's and the member's."""
+    name, real = os.path.basename(path), os.path.basename(candidate.member or "")
+
+    def rename(text: str | None) -> str | None:
+        if text is None:
+            return None
+        text = text.replace(path, candidate.label)
+        return text.replace(name, real) if name != real else text
+
+    findings = tuple(
+        finding.replace(
+            subject=rename(finding.subject),
+            message=rename(finding.message),
+            why=rename(finding.why),
+            remedy=rename(finding.remedy),
+            examples=tuple(rename(example) for example in finding.examples),
+        )
+        for finding in report.findings
+    )
+    plugin = report.plugin.replace(path=candidate.label, error=rename(report.plugin.error))
+    unchecked = tuple(
+        one.replace(what=rename(one.what), why=rename(one.why)) for one in report.unchecked
+    )
+    return report.replace(plugin=plugin, findings=findings, unchecked=unchecked)
+
+
+def _beside(archive: ZipFile, elf: ElfFile) -> set[str]:
+    """Members that the plugin, or a library it needs, asks for by name."""
+    libraries: dict[str, str] = {}
+    for name in archive.namelist():
+        if is_library_name(name.rpartition("/")[2]):
+            libraries.setdefault(name.rpartition("/")[2], name)
+    if not any(os.fsdecode(needed) in libraries for needed in elf.dynamic.needed):
+        return set()
+    # Which of them need each other is the linker's to find out: take them all.
+    return set(libraries.values())
+
+
+@contextlib.contextmanager
+def in_memory(archive: ZipFile, candidate: Candidate) -> Iterator[str]:
+    """A member as a file that exists in memory only. Raises `InputError`."""
+    assert candidate.member is not None
+    name = os.path.basename(candidate.member)
+    try:
+        fd = os.memfd_create(name[:200])
+    except (OSError, AttributeError) as error:
+        raise InputError(f"no room in memory for `{candidate.label}`: {error}") from None
+    try:
+        with open(fd, "wb", closefd=False) as target:
+            _copy(archive, candidate.member, target.write)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def _copy(archive: ZipFile, member: str, write: Callable[[bytes], object]) -> None:
+    info = archive.getinfo(member)
+    if info.file_size > MEMBER_LIMIT or info.file_size > RATIO_LIMIT * (info.compress_size + 4096):
+        raise InputError(f"`{member}` would unpack to {info.file_size} bytes")
+    done = 0
+    with archive.open(info) as source:
+        while True:
+            chunk = source.read(_CHUNK)
+            if not chunk:
+                return
+            done += len(chunk)
+            if done > info.file_size:
+                raise InputError(f"`{member}` is larger than its wheel says")
+            write(chunk)
+
+
+@contextlib.contextmanager
+def _unpacked(archive: ZipFile, members: set[str]) -> Iterator[str]:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="envlock-") as folder:
+        root = os.path.realpath(folder)
+        for member in sorted(members):
+            place = os.path.normpath(os.path.join(root, member))
+            if not place.startswith(root + os.sep):
+                raise InputError(f"`{member}` points out of its wheel")
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "wb") as target:
+                _copy(archive, member, target.write)
+        yield root

@@ -1,0 +1,177 @@
+"""A drift report for the terminal: 80 columns, the worst first, harmless changes folded.
+
+Colour is only ever added to words that say the same; see `Style`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..models.report import VERDICTS
+from . import words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+    from ..models.drift import Change, DriftDocument, Effect, Side
+    from ..models.report import Report
+
+WIDTH = 80
+_CODES = {
+    "incompatible": "31;1",
+    "unsafe": "33;1",
+    words.UNREAD: "35;1",
+    "drifted": "36",
+    "compatible": "32",
+    "bold": "1",
+    "soft": "2",
+}
+_FOLDED = 8
+
+
+class Style:
+    """Colour for a terminal, nothing elsewhere (NO_COLOR, `TERM=dumb`, pipes, files)."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        terminal = stream is not None and stream.isatty()
+        environ = os.environ
+        self.on = terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+
+    def __call__(self, kind: str, text: str) -> str:
+        """The text in the colour of its kind."""
+        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.on else text
+
+
+def drift_text(
+    document: DriftDocument, *, everything: bool = False, style: Style | None = None
+) -> str:
+    """The report; with `everything` harmless changes and unchecked things are listed too."""
+    style = style or Style()
+    verdict = document.verdict or words.UNREAD
+    lines = [*_wrap(words.drift_sentence(document), style=style, kind=verdict)]
+    lines += _side("before", document.before)
+    lines += _side("after", document.after)
+    bad = words.harmful(document.changes)
+    for change in bad:
+        lines += ["", *_change(change, style)]
+    lines += _harmless([c for c in document.changes if c not in bad], everything, style)
+    lines += _plugins(document.reports, document.changes, style)
+    lines += _unchecked(document, everything)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _wrap(
+    text: str, indent: str = "", more: str | None = None, style: Style | None = None, kind: str = ""
+) -> list[str]:
+    """Lines of at most 80 columns; words longer than that stay whole, so they can be copied."""
+    from textwrap import wrap
+
+    found = wrap(
+        words.printable(text),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if more is None else more,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [style(kind, line) for line in found] if style is not None else found
+
+
+def _side(label: str, side: Side) -> list[str]:
+    text = words.side_name(side) + (f": {side.detail}" if side.detail else "")
+    return _wrap(f"{label:<7}{text}", "  ", " " * 9)
+
+
+def _change(change: Change, style: Style) -> Iterator[str]:
+    word = style(change.verdict, words.LABELS[change.verdict].upper())
+    values = words.values(change.before, change.after)
+    head = f"{change.subject}: {change.kind}" + (f", {values}" if values else "")
+    plain = words.LABELS[change.verdict].upper()
+    lines = _wrap(f"{plain} {head}")
+    yield lines[0].replace(plain, word, 1)
+    yield from lines[1:]
+    for detail in change.details:
+        yield from _wrap(f"- {detail}", "  ", "    ")
+    by_finding: dict[tuple[str, str, str | None], list[Effect]] = {}
+    for effect in change.effects:
+        by_finding.setdefault((effect.rule, effect.message, effect.remedy), []).append(effect)
+    for (rule, message, remedy), effects in by_finding.items():
+        for effect in effects:
+            yield f"  {words.printable(effect.plugin)}"
+        yield from _wrap(f"{effects[0].verdict}[{rule}]: {message}", "    ", "      ")
+        if remedy:
+            yield f"    fix: {words.printable(remedy)}"
+
+
+def _harmless(changes: list[Change], everything: bool, style: Style) -> Iterator[str]:
+    if not changes:
+        return
+    yield ""
+    title = f"{words.count(len(changes), 'change')} without a known effect"
+    folded = len(changes) > _FOLDED and not everything
+    yield title + (", `--all` tells more:" if folded else ":")
+    if folded:
+        yield from _wrap(", ".join(_short(change) for change in changes), "  ")
+        return
+    for change in changes:
+        yield from _wrap(change.message, "  ", "    ")
+        for detail in change.details:
+            yield from _wrap(f"- {detail}", "    ", "      ")
+
+
+def _short(change: Change) -> str:
+    sign = {"added": "+", "removed": "-"}.get(change.kind, "")
+    values = change.after if change.kind in ("upgraded", "downgraded", "changed") else ""
+    return f"{sign}{change.subject}" + (f" {values}" if values else "")
+
+
+def _plugins(reports: Iterable[Report], changes: Iterable[Change], style: Style) -> Iterator[str]:
+    reports = words.by_severity(reports)
+    if not reports:
+        return
+    told = {(e.plugin, e.rule, e.message) for change in changes for e in change.effects}
+    tally = ", ".join(
+        style(verdict, f"{number} {words.LABELS[verdict].lower()}")
+        for verdict, number in words.tally(reports).items()
+    )
+    yield ""
+    yield f"plugins: {tally}"
+    for report in reports:
+        left = [
+            finding
+            for finding in words.findings_by_severity(report.findings)
+            if (report.plugin.path, finding.rule, finding.message) not in told
+            and VERDICTS.index(finding.verdict) >= VERDICTS.index("unsafe")
+        ]
+        if report.verdict is None:
+            yield from _wrap(f"{report.plugin.path}: {report.plugin.error}", "  ", "    ")
+        elif left:
+            yield f"  {words.printable(report.plugin.path)}, for a reason that did not change:"
+            for finding in left:
+                text = f"{finding.verdict}[{finding.rule}]: {finding.message}"
+                yield from _wrap(text, "    ", "      ")
+                if finding.remedy:
+                    yield f"    fix: {words.printable(finding.remedy)}"
+
+
+def _unchecked(document: DriftDocument, everything: bool) -> Iterator[str]:
+    found = [(u.what, u.why) for u in document.unchecked]
+    if everything:
+        found += [
+            (f"{report.plugin.path}: {u.what}", u.why)
+            for report in document.reports
+            for u in report.unchecked
+        ]
+    if found:
+        yield ""
+        yield "not checked:"
+        for what, why in found:
+            yield from _wrap(f"{what}: {why}", "  ", "    ")
+
+
+def output_style(output: str | None) -> Style:
+    """The style for where the text goes: a file gets no colour."""
+    return Style(sys.stdout if output is None else None)
