@@ -33,7 +33,7 @@ def explain(
 
     Raises nothing of its own; unreadable facts are left out of the text.
     """
-    if prediction.ok and not prediction.second_framework:
+    if prediction.ok and not prediction.second_framework and not prediction.cut_off:
         return ()
     from .case import Case
 

@@ -31,7 +31,16 @@ def _wrong_architecture(case: Case) -> Finding | None:
 def _truncated(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason != "truncated":
-        return None
+        if not prediction.cut_off:
+            return None
+        return Finding(
+            rule="file-truncated",
+            verdict="unsafe",
+            subject=case.name,
+            message=f"the last {plural(prediction.cut_off, 'byte')} of the file are missing",
+            why="the dynamic linker takes it, but what is missing reads as zeros",
+            remedy="get the file again: pip install --force-reinstall --no-cache-dir PACKAGE",
+        )
     return Finding(
         rule="file-truncated",
         verdict="incompatible",

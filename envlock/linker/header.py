@@ -230,7 +230,7 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
     if end > last_page:
         text = (
             f"the file has {elf.size} bytes, its segments need {end}: it is cut off, and the "
-            "process dies of SIGBUS when the dynamic linker touches what is missing"
+            "process dies (SIGBUS) when the dynamic linker touches what is missing"
         )
         return Rejection("crash", "truncated", text)
     dynamic = elf.dynamic
@@ -244,6 +244,12 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
         text = "cannot enable executable stack as shared object requires"
         return Rejection("refused", "stack", text, errno.EINVAL, by_path=False)
     return None
+
+
+def cut_off(elf: ElfFile) -> int:
+    """Bytes of the segments that the file lacks."""
+    end = max((s.offset + s.filesz for s in elf.segments if s.type == PT_LOAD), default=0)
+    return max(end - elf.size, 0)
 
 
 def isa_needed(elf: ElfFile) -> int:

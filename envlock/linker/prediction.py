@@ -122,12 +122,14 @@ class Prediction:
     for it: "file", "header", "library", "version", "symbol", "tls", "stack", "isa", "flags",
     "truncated", "assertion", "damaged". dlopen stops at the first error; the lists name all.
     `second_framework` are copies of TensorFlow's own libraries that would be loaded beside the
-    loaded ones; `scope` is the scope that was asked.
+    loaded ones; `scope` is the scope that was asked. `cut_off` counts bytes at the end of the
+    last page that the file lacks: dlopen takes it, the bytes read as zeros.
     """
 
     __slots__ = (
         "already_loaded",
         "closure",
+        "cut_off",
         "error",
         "missing_libraries",
         "missing_symbols",
@@ -146,6 +148,7 @@ class Prediction:
         self.error: str | None = None
         self.reason: str | None = None
         self.already_loaded = False
+        self.cut_off = 0
         self.closure: tuple[Dependency, ...] = ()
         self.missing_libraries: tuple[MissingLibrary, ...] = ()
         self.missing_versions: tuple[MissingVersion, ...] = ()

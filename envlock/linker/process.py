@@ -91,8 +91,8 @@ def _link_map() -> list[tuple[str, str | None]]:
             return found
         name = read(link + word)
         path = os.fsdecode(ctypes.string_at(name)) if name else ""
-        # The kernel's vdso has a name without a slash and no file.
-        if "/" in path:
+        # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
+        if path and not path.startswith("linux-"):
             found.append((path, _soname(ctypes, read(link), read(link + 2 * word), word)))
         link = read(link + 3 * word)
     return found

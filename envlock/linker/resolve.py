@@ -13,7 +13,7 @@ import os
 from ..elf.file import ElfFile
 from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK
 from ..errors import ElfError
-from .header import Rejection, isa_needed
+from .header import Rejection, cut_off, isa_needed
 from .library import Library, open_plugin
 from .lookup import LookupScope, Version
 from .mapping import Mapper, relocation_order
@@ -56,6 +56,7 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     if namespace.by_identity(library.identity) is not None:
         prediction.already_loaded = True
         return prediction
+    prediction.cut_off = cut_off(library.elf)
     root = LoadedObject(library.path, library, how="path", new=True)
     namespace.add(root, path)
     _Opening(scope, prediction, mapper, root).run()
@@ -123,6 +124,8 @@ class _Opening:
         self.prediction = prediction
         self.mapper = mapper
         self.root = root
+        #: (needed-by path, file) to a provider without any version table.
+        self.bare: dict[tuple[str, bytes | None], Library] = {}
 
     def run(self) -> None:
         prediction = self.prediction
@@ -164,7 +167,11 @@ class _Opening:
                         "(`dl-version.c: Assertion `needed != NULL' failed`)",
                     )
                 continue
-            if provider.library is None or not provider.library.definitions.present:
+            if provider.library is None:
+                continue
+            if not provider.library.definitions.present:
+                if not provider.library.versions and self.scope.host.glibc < (2, 42):
+                    self.bare[item.path, need.library] = provider.library
                 continue
             names = provider.library.definitions.names
             every = provider.library.definitions.by_index.values()
@@ -237,6 +244,8 @@ class _Opening:
             if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
                 continue
             version = _version_of(library, index)
+            if version is not None and self.bare and (item.path, version.file) in self.bare:
+                self._check_bare(item, symbol.name, version, shared)
             if (
                 shared.defines(symbol.name, version, binding_class)
                 or symbol.binding == STB_WEAK
@@ -254,6 +263,21 @@ class _Opening:
             prediction.fail("refused", "symbol", f"{item.path}: undefined symbol: {name}{suffix}")
         if relocations.static_tls:
             self._check_static_tls(item, library, shared)
+
+    def _check_bare(
+        self, item: LoadedObject, name: bytes, version: Version, shared: LookupScope
+    ) -> None:
+        """`check_match` up to 2.41 insists on versions in the very library they are needed from."""
+        provider = self.bare[item.path, version.file]
+        found = shared.find(name, version)
+        if found is not None and found[0] is provider:
+            self.prediction.fail(
+                "crash",
+                "assertion",
+                f"`{item.path}` needs `{_text(name)}` in version `{_text(version.name)}` of "
+                f"`{provider.path}`, which has no versions at all: ld.so ends the process "
+                "(`dl-lookup.c: check_match: Assertion ... _dl_name_match_p' failed`)",
+            )
 
     def _check_static_tls(self, item: LoadedObject, library: Library, scope: LookupScope) -> None:
         """`_dl_allocate_static_tls`: does the TLS that is addressed statically still fit?"""

@@ -62,7 +62,8 @@ class _Search:
     __slots__ = ("errno", "fatal", "other_class", "rejected")
 
     def __init__(self) -> None:
-        self.errno = errno.ENOENT
+        # Zero until something is tried: with nothing to try the error names no reason.
+        self.errno = 0
         self.other_class: str | None = None
         self.rejected: list[tuple[str, str]] = []
         self.fatal: Rejection | None = None
@@ -251,6 +252,8 @@ class Searcher:
             variants = self._folders.get(folder)
             if variants is None:
                 variants = self._folders[folder] = self._variants(folder)
+            if not variants:
+                state.errno = errno.ENOENT
             for variant in variants:
                 path = variant + name
                 library = self._try(path, state)
@@ -305,7 +308,8 @@ class Searcher:
         if state.other_class is not None:
             return NotFound(f"{name}: {state.other_class}", "class", searched, rejected)
         reason = "machine" if rejected else "library"
-        text = f"{name}: cannot open shared object file: {os.strerror(state.errno)}"
+        text = f"{name}: cannot open shared object file"
+        text += f": {os.strerror(state.errno)}" if state.errno else ""
         return NotFound(text, reason, searched, rejected)
 
 

@@ -88,13 +88,11 @@ def build_scope(
     """`for_environment` with plain paths; `package_dir` is the folder of the `tensorflow` package."""
     env = os.environ if environ is None else environ
     scope = start_process(executable, env, cache_path=cache_path)
-    mapper = Mapper(scope.namespace, scope.searcher, scope.main)
     if package_dir is not None:
-        _import_tensorflow(scope, mapper, package_dir)
-
+        _import_tensorflow(scope, package_dir)
     if stdlib is not None:
         folder = stdlib
-        scope.namespace.more = lambda: _load_more(mapper, folder)
+        scope.namespace.more = lambda: _load_more(scope, folder)
     return scope
 
 
@@ -136,6 +134,20 @@ def start_process(
     return scope
 
 
+def load(scope: LiveScope, path: str, *, make_global: bool = False) -> LoadedObject | None:
+    """Add what an earlier, successful dlopen of a path left behind; None when it cannot be read.
+
+    `make_global` is RTLD_GLOBAL.
+    """
+    library = scope.pool.open(path)
+    if not isinstance(library, Library):
+        return None
+    mapper = Mapper(scope.namespace, scope.searcher, scope.main)
+    root = mapper.map_found(Found(library, path, "path", None), path, None)
+    _commit(scope, mapper, root, [], make_global=make_global)
+    return root
+
+
 def _commit(
     scope: LiveScope,
     mapper: Mapper,
@@ -156,21 +168,17 @@ def _commit(
         scope.make_global(mapped.search_list)
 
 
-def _import_tensorflow(scope: LiveScope, mapper: Mapper, package_dir: str) -> None:
-    make_global = os.path.isfile(os.path.join(package_dir, GLOBAL_FLAGS))
+def _import_tensorflow(scope: LiveScope, package_dir: str) -> None:
+    global_flags = os.path.isfile(os.path.join(package_dir, GLOBAL_FLAGS))
     for name in (*_GUARDS, INTERNAL):
         path = os.path.join(package_dir, name)
-        library = scope.pool.open(path)
-        if not isinstance(library, Library):
-            if name == INTERNAL:
-                scope.unchecked.append(f"`{path}`, which `import tensorflow` loads, is not there")
-            continue
-        root = mapper.map_found(Found(library, path, "path", None), path, None)
-        _commit(scope, mapper, root, [], make_global=make_global and name == INTERNAL)
+        loaded = load(scope, path, make_global=global_flags and name == INTERNAL)
+        if loaded is None and name == INTERNAL:
+            scope.unchecked.append(f"`{path}`, which `import tensorflow` loads, is not there")
     scope.find_framework()
 
 
-def _load_more(mapper: Mapper, stdlib: str) -> None:
+def _load_more(scope: LiveScope, stdlib: str) -> None:
     """The standard library's extension modules, for the names that they brought in."""
     folder = os.path.join(stdlib, "lib-dynload")
     paths = [
@@ -179,11 +187,7 @@ def _load_more(mapper: Mapper, stdlib: str) -> None:
         if name.split(".", 1)[0] in _STDLIB and name.endswith(".so")
     ]
     for path in paths:
-        library = mapper.searcher.pool.open(path)
-        if isinstance(library, Library):
-            root = mapper.map_found(Found(library, path, "path", None), path, None)
-            for item in mapper.map_dependencies(root, []).search_list:
-                item.new = False
+        load(scope, path)
 
 
 def _listing(folder: str) -> list[str]:
