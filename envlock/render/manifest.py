@@ -76,9 +76,23 @@ def _tensorflow(found: TensorFlowFacts) -> list[str]:
     return lines + _row("build info", ", ".join(f"{s.name}={s.value}" for s in found.build_info))
 
 
+FOUND_BY = {
+    "loaded": "loaded before",
+    "path": "by its path",
+    "rpath": "by RPATH",
+    "runpath": "by RUNPATH",
+    "default": "in a default folder",
+}
+
+
+def _found(how: str | None) -> list[str]:
+    """How a library was found, in words; nothing where it is not known."""
+    return [FOUND_BY.get(how, f"by {how}")] if how else []
+
+
 def _library(library: Library) -> str:
     parts = [library.version] if library.version else []
-    parts += [f"by {library.found_by}"] if library.found_by else []
+    parts += _found(library.found_by)
     parts += [f"build-id {library.build_id[:16]}"] if library.build_id else []
     return f"  {library.soname:<34}{', '.join(parts)}{_owner(library.owner)}"
 
@@ -98,7 +112,8 @@ def _environment(manifest: Manifest) -> list[str]:
         cxx = platform.libstdcxx
         lines += _row(
             "libstdc++",
-            f"GLIBCXX_{cxx.glibcxx}, CXXABI_{cxx.cxxabi}, by {cxx.found_by}{_owner(cxx.owner)}",
+            ", ".join([f"GLIBCXX_{cxx.glibcxx}", f"CXXABI_{cxx.cxxabi}", *_found(cxx.found_by)])
+            + _owner(cxx.owner),
         )
     lines += _row("packages", manifest.packages and f"{len(manifest.packages)} recorded")
     if manifest.libraries:

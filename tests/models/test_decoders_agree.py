@@ -25,7 +25,9 @@ scalars = st.one_of(
 )
 anything = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -109,7 +111,9 @@ def both(record: type[Record], value: Any) -> tuple[bool, bool]:
 @pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_valid_documents_are_accepted_and_round_trip(record: type[Record], data: st.DataObject) -> None:
+def test_valid_documents_are_accepted_and_round_trip(
+    record: type[Record], data: st.DataObject
+) -> None:
     value = data.draw(document(record))
     assert both(record, value) == (True, True)
     decoded = decode(record, value)

@@ -40,7 +40,10 @@ def test_missing_and_unknown_arguments() -> None:
         ({"machine": "x", "libstdcxx": {"glibcxx": 3.4}}, "$.libstdcxx.glibcxx", "got a number"),
         ({"machine": "\ud800"}, "$.machine", "a lone surrogate is not text"),
         (
-            {"machine": "x", "libstdcxx": {"owner": {"manager": "apt", "name": "a", "version": "1"}}},
+            {
+                "machine": "x",
+                "libstdcxx": {"owner": {"manager": "apt", "name": "a", "version": "1"}},
+            },
             "$.libstdcxx.owner.manager",
             "expected pip or conda, got 'apt'",
         ),
