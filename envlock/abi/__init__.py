@@ -1,0 +1,1 @@
+"""What a plugin was compiled against: class layouts, virtual tables and inlined accessors."""

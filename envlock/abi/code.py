@@ -1,0 +1,108 @@
+"""From access windows in machine code to the members that they mean in one release."""
+
+from __future__ import annotations
+
+from .imports import method_class
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..atlas.format import Atlas, Fact
+    from .machine import Code, Witness
+    from .usage import Usage
+
+
+def place(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> int | None:
+    """The displacement that a step of an access path has in a release, None where it has none."""
+    total = 0
+    for kind, cls, member in step:
+        if kind == "k":
+            total += int(member)
+        elif kind == "m":
+            shape = atlas.shape(cls, abi)
+            found = shape.members.get(member) if shape is not None else None
+            if found is None:
+                return None
+            total += found[0]
+        elif kind == "v":
+            slot = atlas.slots(cls, abi).get(member)
+            if slot is None:
+                return None
+            total += 8 * slot
+    return total
+
+
+def component(cls: str) -> str:
+    """The class's own name as it stands in mangled names."""
+    last = cls.rsplit("::", 1)[-1]
+    return f"{len(last)}{last}"
+
+
+def supports(witnesses: frozenset[Witness], cls: str) -> bool:
+    """Whether a pointer's witnesses say that it points to an object of a class."""
+    wanted = component(cls)
+    for name, argument in witnesses:
+        owner = method_class(name)
+        if argument == 0 and owner:
+            if owner == cls:
+                return True
+        elif wanted in name:
+            return True
+    return False
+
+
+def collect(code: Code, atlas: Atlas, abi: int, usage: Usage) -> None:
+    """Add the facts of every inline accessor all of whose windows stand in the plugin's code."""
+    for windows in atlas.windows(abi):
+        places = []
+        for first, second in windows:
+            a, b = place(first, atlas, abi), place(second, atlas, abi)
+            if a is None or b is None or (a, b) not in code.windows:
+                break
+            if first[-1][0] == "p":
+                continue
+            if not any(supports(w, first[0][1]) for w in code.windows[a, b]):
+                break
+            places.append(((a, b), first, second))
+        else:
+            for at, first, second in places:
+                for fact in (*first, *second):
+                    if fact[0] in "mv" and fact[2]:
+                        usage.add(fact, f"machine code reads through offsets {at[0]} and {at[1]}")
+
+
+def mentioned(names: str, atlas: Atlas) -> list[str]:
+    """Classes with moving virtual tables that a plugin's symbol names mention."""
+    found = []
+    for cls in atlas.moving_tables:
+        parts = cls.split("::")
+        if "<" in cls:
+            continue
+        wanted = "".join(f"{len(part)}{part}" for part in parts[-2:]) if len(parts) > 2 else ""
+        if (wanted or component(cls)) in names:
+            found.append(cls)
+    return found
+
+
+def collect_calls(
+    code: Code | None, classes: Iterable[str], atlas: Atlas, abi: int, usage: Usage
+) -> None:
+    """Add the virtual functions that the plugin can call through pointers to some classes.
+
+    With machine code, those whose slot is called anywhere; without, all that a class declares.
+    """
+    moving = set(atlas.moving_tables)
+    for cls in sorted(classes):
+        if cls not in moving:
+            continue
+        shape = atlas.shape(cls, abi)
+        if shape is None:
+            continue
+        for signature, slot in shape.own_slots.items():
+            if signature == "~":
+                continue
+            if code is None:
+                usage.add(("v", cls, signature), f"uses {cls}")
+            elif (0, 8 * slot) in code.windows:
+                usage.add(("v", cls, signature), f"machine code calls slot {slot}")

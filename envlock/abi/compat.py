@@ -1,0 +1,95 @@
+"""Which TensorFlow releases take a plugin: linker and binary interface, for all that are known."""
+
+from __future__ import annotations
+
+from ..atlas import link
+from ..models.report import Finding, Unchecked, worse
+from .findings import compare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..atlas.format import Atlas, Release
+    from ..atlas.link import Missing, Wants
+    from ..models.dependencies import Dependencies
+
+
+class Answer:
+    """One release's verdict and the reasons."""
+
+    __slots__ = ("findings", "release", "unchecked", "verdict")
+
+    def __init__(
+        self, release: Release, findings: Sequence[Finding], unchecked: Sequence[Unchecked]
+    ) -> None:
+        self.release = release
+        self.findings = tuple(findings)
+        self.unchecked = tuple(unchecked)
+        verdict = "compatible"
+        for finding in findings:
+            verdict = worse(verdict, finding.verdict)
+        self.verdict = verdict
+
+
+def all_releases(
+    wants: Wants, dependencies: Dependencies | None, atlas: Atlas, built: str | None = None
+) -> list[Answer]:
+    """The answer for every release of the atlas, oldest first."""
+    answers = []
+    lacking = link.missing(wants, atlas)
+    for release in atlas.releases:
+        lack = lacking[release.index]
+        if lack:
+            answers.append(Answer(release, _link_findings(lack, release, built), ()))
+        elif dependencies is None:
+            answers.append(Answer(release, (), ()))
+        else:
+            answers.append(Answer(release, *compare(dependencies, atlas, release, (), built)))
+    return answers
+
+
+def fitting(answers: Sequence[Answer], distribution: str | None = None) -> list[str]:
+    """The versions that take the plugin, oldest first."""
+    return [
+        answer.release.version
+        for answer in answers
+        if answer.verdict in ("compatible", "drifted")
+        and distribution in (None, answer.release.distribution)
+    ]
+
+
+def _link_findings(lack: Missing, release: Release, built: str | None) -> list[Finding]:
+    name = f"TensorFlow {release.version}"
+    found = []
+    if lack.libraries:
+        found.append(
+            Finding(
+                rule="link-library",
+                verdict="incompatible",
+                subject=lack.libraries[0],
+                built=built,
+                live=release.version,
+                message=f"{name} has no library `{lack.libraries[0]}`",
+                why="the dynamic linker refuses a plugin whose libraries it does not find",
+                remedy=f"rebuild the plugin against {name}",
+                count=len(lack.libraries),
+                examples=tuple(lack.libraries[:5]),
+            )
+        )
+    if lack.symbols:
+        found.append(
+            Finding(
+                rule="link-symbol",
+                verdict="incompatible",
+                subject=lack.symbols[0],
+                built=built,
+                live=release.version,
+                message=f"{name} does not export {len(lack.symbols)} symbols that the plugin needs",
+                why="the dynamic linker refuses a plugin with an unresolved symbol",
+                remedy=f"rebuild the plugin against {name}",
+                count=len(lack.symbols),
+                examples=tuple(lack.symbols[:5]),
+            )
+        )
+    return found

@@ -1,0 +1,196 @@
+"""Drift as findings for people: which class, what changed, why it matters, what to do."""
+
+from __future__ import annotations
+
+from ..models.report import Finding, Unchecked
+from .compare import Drift, drifts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..atlas.format import Atlas, Release, Shape
+    from ..models.dependencies import Dependencies
+
+#: Virtual functions that TensorFlow calls only when a program asks for what they do. A plugin
+#: whose slot of one of them moved works until then, so this alone is not `unsafe`.
+OPTIONAL = {
+    "tensorflow::ResourceBase": (
+        "10MemoryUsedEv",
+        "25MakeRefCountingHandleName",
+        "10AsGraphDef",
+    ),
+}
+_RULES = {
+    "size": "abi-class-size",
+    "member": "abi-class-layout",
+    "type": "abi-class-layout",
+    "slot": "abi-virtual-table",
+    "table": "abi-virtual-table",
+    "appended": "abi-virtual-table",
+}
+
+
+def compare(
+    dependencies: Dependencies,
+    atlas: Atlas,
+    live: Release,
+    fitting: Sequence[str] = (),
+    built: str | None = None,
+) -> tuple[list[Finding], list[Unchecked]]:
+    """Findings of a plugin's dependencies against one release that the atlas knows.
+
+    `fitting` are releases known to take the plugin, for the remedy; `built` is the release that
+    the plugin was built with, where that is known.
+    """
+    found, unseen = drifts(dependencies, atlas, live.abi)
+    groups: dict[tuple[str, str, str], list[Drift]] = {}
+    for drift in found:
+        key = (drift.cls, _RULES[drift.kind], severity(drift))
+        groups.setdefault(key, []).append(drift)
+    origin = atlas.find(built) if built is not None else None
+    via = {use.name: use.via for use in dependencies.classes}
+    findings = [
+        _finding(cls, rule, verdict, group, atlas, origin, live, fitting, built, via.get(cls, ()))
+        for (cls, rule, verdict), group in groups.items()
+    ]
+    findings.sort(key=lambda f: (f.verdict != "unsafe", f.rule, f.subject))
+    unchecked = []
+    if unseen:
+        unchecked.append(
+            Unchecked(
+                what=f"the layout of {len(unseen)} classes, among them `{unseen[0]}`",
+                why=f"the atlas does not see them in TensorFlow {live.version}",
+            )
+        )
+    unchecked += [
+        Unchecked(what="part of the binary interface", why=t) for t in dependencies.limits
+    ]
+    return findings, unchecked
+
+
+def severity(drift: Drift) -> str:
+    """`unsafe`, or `drifted` where TensorFlow does not reach the difference by itself."""
+    if drift.kind == "appended":
+        return "drifted"
+    if drift.kind in ("slot", "table"):
+        optional = OPTIONAL.get(drift.cls, ())
+        if optional and drift.what.startswith(optional):
+            return "drifted"
+    return "unsafe"
+
+
+def _finding(
+    cls: str,
+    rule: str,
+    verdict: str,
+    group: Sequence[Drift],
+    atlas: Atlas,
+    origin: Release | None,
+    live: Release,
+    fitting: Sequence[str],
+    built: str | None,
+    via: Sequence[str],
+) -> Finding:
+    before = atlas.shape(cls, origin.abi) if origin is not None else None
+    after = atlas.shape(cls, live.abi)
+    short = cls.removeprefix("tensorflow::") if hasattr(str, "removeprefix") else cls
+    then = f"TensorFlow {built}" if built else "the build"
+    now = f"TensorFlow {live.version}"
+    if rule == "abi-class-size":
+        drift = group[0]
+        text = f"`{short}` is {drift.built} bytes in {then} and {drift.live} in {now}"
+        why = (
+            "the plugin provides the memory of such objects itself, TensorFlow's code writes as "
+            "much as it thinks they have"
+        )
+        values = drift.built, drift.live
+    elif rule == "abi-class-layout":
+        text = _layout_text(short, group, before, after, then, now)
+        why = "the offset is compiled into the plugin, it reads and writes another member there"
+        values = _places(group, "built"), _places(group, "live")
+    else:
+        names = [_plain(drift.what) for drift in group]
+        text = (
+            f"the virtual table of `{short}` differs between {then} and {now}: "
+            f"`{names[0]}` was in slot {group[0].built}, now {_slot_text(group[0])}"
+        )
+        if len(group) > 1:
+            text += f" ({len(group)} functions moved)"
+        why = "a virtual call goes by slot number, so another function is called"
+        values = _places(group, "built"), _places(group, "live")
+    return Finding(
+        rule=rule,
+        verdict=verdict,
+        subject=cls,
+        built=values[0],
+        live=values[1],
+        message=text,
+        why=why,
+        remedy=_remedy(live, fitting),
+        count=len(group),
+        examples=tuple(via[:5]),
+    )
+
+
+def _slot_text(drift: Drift) -> str:
+    return f"in slot {drift.live}" if drift.live.isdigit() else drift.live
+
+
+def _plain(signature: str) -> str:
+    """The function's own name out of a mangled signature."""
+    digits = ""
+    for char in signature:
+        if not char.isdigit():
+            break
+        digits += char
+    if not digits:
+        return "destructor" if signature == "~" else signature
+    return signature[len(digits) : len(digits) + int(digits)]
+
+
+def _places(group: Sequence[Drift], side: str) -> str:
+    parts = []
+    for drift in group[:4]:
+        name = drift.what if drift.kind in ("member", "type") else _plain(drift.what)
+        parts.append(f"{name}@{getattr(drift, side)}")
+    return ", ".join(parts) + (", ..." if len(group) > 4 else "")
+
+
+def _layout_text(
+    short: str,
+    group: Sequence[Drift],
+    before: Shape | None,
+    after: Shape | None,
+    then: str,
+    now: str,
+) -> str:
+    drift = group[0]
+    if drift.live == "absent":
+        return f"`{short}` has no member `{drift.what}` in {now}, the plugin uses it"
+    if drift.kind == "type":
+        return f"the member `{drift.what}` of `{short}` has another type in {now}: `{drift.live}`"
+    moved = f"`{drift.what}` was at offset {drift.built} in {then}, it is at {drift.live} in {now}"
+    if before is not None and after is not None and before.size != after.size:
+        by = _shift(group)
+        tail = f", {len(group)} members that the plugin uses moved by {by}" if by else ""
+        return f"`{short}`: {before.size} to {after.size} bytes; {moved}{tail}"
+    return f"`{short}`: {moved}"
+
+
+def _shift(group: Sequence[Drift]) -> str:
+    shifts = set()
+    for drift in group:
+        if drift.kind == "member" and drift.built.isdigit() and drift.live.isdigit():
+            shifts.add(int(drift.live) - int(drift.built))
+        else:
+            return ""
+    return f"{shifts.pop():+d}" if len(shifts) == 1 and len(group) > 1 else ""
+
+
+def _remedy(live: Release, fitting: Sequence[str]) -> str:
+    rebuild = f"rebuild the plugin against TensorFlow {live.version}"
+    if not fitting:
+        return rebuild
+    best = fitting[-1]
+    return f"python -m pip install '{live.distribution}=={best}' (fits: {', '.join(fitting)}), or {rebuild}"

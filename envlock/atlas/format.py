@@ -1,0 +1,349 @@
+"""Reading an atlas file: mapped, looked up in place, nothing parsed that is not asked for.
+
+The bytes are described in docs/atlas.md. Standard library only: the gate uses this.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+
+from ..errors import FileAccessError, InputError
+from .keys import name_key, symbol_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Fact = tuple[str, str, str]
+
+MAGIC = b"ENVATLAS"
+VERSION = 1
+#: The atlas that comes with this package.
+SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tensorflow.atlas")
+
+
+class Release:
+    """One build of TensorFlow that the atlas knows."""
+
+    __slots__ = ("abi", "distribution", "facts", "index", "units", "version")
+
+    def __init__(self, index: int, facts: dict[str, Any], first_unit: int) -> None:
+        self.index = index
+        self.version: str = facts["version"]
+        self.distribution: str = facts["distribution"]
+        self.abi: int = facts["abi"]
+        self.facts = facts
+        self.units = range(first_unit, first_unit + len(facts["libraries"]))
+
+    @property
+    def libraries(self) -> list[dict[str, Any]]:
+        """name, soname, needed, build_id and size of each library, in the order of `units`."""
+        libraries: list[dict[str, Any]] = self.facts["libraries"]
+        return libraries
+
+    @property
+    def global_scope(self) -> bool:
+        """Whether `import tensorflow` puts its libraries into the global scope."""
+        return bool(self.facts["global_scope"])
+
+    def __repr__(self) -> str:
+        return f"Release({self.distribution} {self.version})"
+
+
+class Shape:
+    """A class's layout in one release; offsets and sizes in bytes, slots by signature."""
+
+    __slots__ = ("bases", "members", "name", "own_slots", "size", "virtual_bases")
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        self.virtual_bases = False
+        self.bases: list[tuple[str, int]] = []
+        self.members: dict[str, tuple[int, str, str]] = {}  # name -> offset, bits, type
+        self.own_slots: dict[str, int] = {}
+
+
+class Atlas:
+    """An open atlas. Raises `InputError` when the file is none or damaged."""
+
+    def __init__(self, path: str, data: mmap.mmap | bytes) -> None:
+        self.path = path
+        self._data = data
+        if data[:8] != MAGIC or len(data) < 16:
+            raise InputError(f"`{path}` is not an atlas")
+        version, count = struct.unpack_from("<II", data, 8)
+        if version != VERSION:
+            raise InputError(
+                f"`{path}` is an atlas of format {version}, this envlock reads {VERSION}",
+                hint="python -m pip install --upgrade tf-envlock",
+            )
+        self._places: dict[bytes, tuple[int, int]] = {}
+        if count > 64 or 16 + 12 * count > len(data):
+            raise self._damaged("its table of sections")
+        for number in range(count):
+            tag, offset, size = struct.unpack_from("<4sII", data, 16 + 12 * number)
+            if offset + size > len(data):
+                raise self._damaged(f"section {tag!r}")
+            self._places[tag] = (offset, size)
+        self._strings: dict[int, str] = {}
+        self._shapes: dict[tuple[int, str], Shape | None] = {}
+        self._slots: dict[tuple[int, str], dict[str, int]] = {}
+        self._releases: list[Release] | None = None
+        self._moving: list[str] = []
+
+    @classmethod
+    def open(cls, path: str | None = None) -> Atlas:
+        """Map an atlas file; without a path the shipped one."""
+        name = SHIPPED if path is None else path
+        try:
+            with open(name, "rb") as file:
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise FileAccessError(f"cannot read the atlas `{name}`: {reason}") from None
+        try:
+            return cls(name, data)
+        except struct.error:
+            raise InputError(f"the atlas `{name}` is damaged: it ends too early") from None
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(f"the atlas `{self.path}` is damaged: {what}")
+
+    def _section(self, tag: bytes) -> tuple[int, int]:
+        place = self._places.get(tag)
+        if place is None:
+            raise self._damaged(f"section {tag!r} is missing")
+        return place
+
+    @property
+    def releases(self) -> list[Release]:
+        """All releases, oldest first, `tensorflow` before `tensorflow-cpu`."""
+        if self._releases is None:
+            offset, size = self._section(b"META")
+            try:
+                table = json.loads(self._data[offset : offset + size])
+                found, unit = [], 0
+                for index, facts in enumerate(table["releases"]):
+                    release = Release(index, facts, unit)
+                    unit += len(facts["libraries"])
+                    found.append(release)
+                self._moving = [str(name) for name in table["virtual"]]
+            except (ValueError, KeyError, TypeError):
+                raise self._damaged("its list of releases") from None
+            self._releases = found
+        return self._releases
+
+    @property
+    def moving_tables(self) -> list[str]:
+        """Classes whose own virtual functions change their slots between releases."""
+        _ = self.releases
+        return self._moving
+
+    def find(self, version: str, distribution: str | None = None) -> Release | None:
+        """The release of that number; of the named distribution where it is known there."""
+        fitting = [r for r in self.releases if r.version == version]
+        for release in fitting:
+            if release.distribution == distribution:
+                return release
+        return fitting[0] if fitting else None
+
+    # -- exports
+
+    def membership(self, symbol: bytes) -> int:
+        """Bitmap over all units (libraries of releases) that export a symbol."""
+        key = symbol_key(symbol)
+        index, _ = self._section(b"EXPI")
+        entries, size = self._section(b"EXPE")
+        data = self._data
+        first, last = struct.unpack_from("<II", data, index + 4 * (key >> 24))
+        if last * 5 > size:
+            raise self._damaged("its export index")
+        bucket = data[entries + 5 * first : entries + 5 * last]
+        wanted = (key & 0xFFFFFF).to_bytes(3, "big")
+        for at in range(0, len(bucket), 5):
+            if bucket[at : at + 3] == wanted:
+                number = bucket[at + 3] << 8 | bucket[at + 4]
+                table, length = self._section(b"EXPM")
+                (width,) = struct.unpack_from("<I", data, table)
+                place = table + 4 + number * width
+                if place + width > table + length:
+                    raise self._damaged("its memberships")
+                return int.from_bytes(data[place : place + width], "little")
+        return 0
+
+    # -- classes and functions
+
+    def _blob(self, tag: bytes, number: int) -> bytes:
+        offset, _ = self._section(tag)
+        (count,) = struct.unpack_from("<I", self._data, offset)
+        if number >= count:
+            raise self._damaged(f"entry {number} of section {tag!r}")
+        start, end = struct.unpack_from("<II", self._data, offset + 4 + 4 * number)
+        body = offset + 8 + 4 * count
+        return self._data[body + start : body + end]
+
+    def _text(self, number: int) -> str:
+        known = self._strings.get(number)
+        if known is None:
+            known = self._strings[number] = self._blob(b"STRT", number).decode()
+        return known
+
+    def _record(self, keys: bytes, records: bytes, wanted: int) -> int | None:
+        """Offset in the file of the record of a key, by binary search."""
+        offset, _ = self._section(keys)
+        data = self._data
+        (count,) = struct.unpack_from("<I", data, offset)
+        key = wanted.to_bytes(5, "big")
+        low, high, base = 0, count, offset + 4
+        while low < high:
+            middle = (low + high) // 2
+            if data[base + 5 * middle : base + 5 * middle + 5] < key:
+                low = middle + 1
+            else:
+                high = middle
+        if low == count or data[base + 5 * low : base + 5 * low + 5] != key:
+            return None
+        (place,) = struct.unpack_from("<I", data, base + 5 * count + 4 * low)
+        return self._section(records)[0] + int(place)
+
+    def _run_value(self, at: int, abi: int) -> tuple[int, int]:
+        """The value that a run-length table has for an ABI number, and where the table ends."""
+        data = self._data
+        count, at = _varint(data, at)
+        value, covered = 0, 0
+        for _ in range(count):
+            length, at = _varint(data, at)
+            number, at = _varint(data, at)
+            if covered <= abi < covered + length:
+                value = number
+            covered += length
+        return value, at
+
+    def shape(self, name: str, abi: int) -> Shape | None:
+        """A class's layout in one ABI table, None where the probe does not see the class."""
+        key = (abi, name)
+        if key not in self._shapes:
+            self._shapes[key] = self._shape(name, abi)
+        return self._shapes[key]
+
+    def _shape(self, name: str, abi: int) -> Shape | None:
+        at = self._record(b"CLSK", b"CLSR", name_key(name))
+        if at is None:
+            return None
+        number, at = _varint(self._data, at)
+        if self._text(number) != name:
+            return None
+        value, _ = self._run_value(at, abi)
+        if not value:
+            return None
+        return self._layout(name, value - 1)
+
+    def _layout(self, name: str, number: int) -> Shape:
+        blob = self._blob(b"LAYO", number)
+        text = self._text
+        size, at = _varint(blob, 0)
+        shape = Shape(name, size)
+        flags, at = _varint(blob, at)
+        shape.virtual_bases = bool(flags & 1)
+        count, at = _varint(blob, at)
+        for _ in range(count):
+            base, at = _varint(blob, at)
+            offset, at = _varint(blob, at)
+            shape.bases.append((text(base), offset))
+        count, at = _varint(blob, at)
+        for _ in range(count):
+            member, at = _varint(blob, at)
+            offset, at = _varint(blob, at)
+            bits, at = _varint(blob, at)
+            kind, at = _varint(blob, at)
+            shape.members[text(member)] = (offset, text(bits), text(kind))
+        count, at = _varint(blob, at)
+        for _ in range(count):
+            slot, at = _varint(blob, at)
+            signature, at = _varint(blob, at)
+            shape.own_slots[text(signature)] = slot
+        return shape
+
+    def slots(self, name: str, abi: int) -> dict[str, int]:
+        """A class's whole virtual table: signature -> slot; a destructor takes two slots."""
+        key = (abi, name)
+        known = self._slots.get(key)
+        if known is None:
+            self._slots[key] = {}  # a class that is its own base ends here
+            known = {}
+            shape = self.shape(name, abi)
+            if shape is not None:
+                primary = [base for base, offset in shape.bases if offset == 0]
+                if primary:
+                    known.update(self.slots(primary[0], abi))
+                known.update(shape.own_slots)
+            self._slots[key] = known
+        return known
+
+    def facts(self, function: str, abi: int) -> tuple[Fact, ...] | None:
+        """What an inline function needs of classes; None when the atlas does not know it."""
+        at = self._record(b"FUNK", b"FUNR", name_key(function))
+        if at is None:
+            return None
+        value, _ = self._run_value(at, abi)
+        if not value:
+            return None
+        blob = self._blob(b"FCTL", value - 1)
+        count, at = _varint(blob, 0)
+        found = []
+        for _ in range(count):
+            number, at = _varint(blob, at)
+            found.append(self._fact(number))
+        return tuple(found)
+
+    def _fact(self, number: int) -> Fact:
+        blob = self._blob(b"FCTT", number)
+        cls, at = _varint(blob, 1)
+        member, _ = _varint(blob, at)
+        return chr(blob[0]), self._text(cls), self._text(member)
+
+    def windows(self, abi: int) -> Iterator[tuple[tuple[tuple[Fact, ...], tuple[Fact, ...]], ...]]:
+        """The drift-prone access paths of each inline function that has some."""
+        offset, _ = self._section(b"FUNK")
+        (count,) = struct.unpack_from("<I", self._data, offset)
+        places = struct.unpack_from(f"<{count}I", self._data, offset + 4 + 5 * count)
+        base = self._section(b"FUNR")[0]
+        seen = set()
+        for place in places:
+            _, at = self._run_value(base + place, abi)
+            value, _ = self._run_value(at, abi)
+            if value and value not in seen:
+                seen.add(value)
+                yield self._window_list(value - 1)
+
+    def _window_list(self, number: int) -> tuple[tuple[tuple[Fact, ...], tuple[Fact, ...]], ...]:
+        blob = self._blob(b"WINL", number)
+        count, at = _varint(blob, 0)
+        found = []
+        for _ in range(count):
+            steps = []
+            for _ in range(2):
+                length, at = _varint(blob, at)
+                step = []
+                for _ in range(length):
+                    fact, at = _varint(blob, at)
+                    step.append(self._fact(fact))
+                steps.append(tuple(step))
+            found.append((steps[0], steps[1]))
+        return tuple(found)
+
+
+def _varint(data: mmap.mmap | bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

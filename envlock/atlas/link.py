@@ -1,0 +1,130 @@
+"""Would a release's libraries resolve a plugin's symbols: the linker's answer from the atlas.
+
+The same rule as dlopen's, without the files: every strong undefined symbol must be exported by
+what the plugin needs or by the global scope. Symbols with a version belong to the system's
+libraries (glibc, libstdc++), Python's own to the interpreter; both are left to the check of a
+real environment.
+"""
+
+from __future__ import annotations
+
+from ..elf.symbols import STB_LOCAL, STB_WEAK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..elf import ElfFile
+    from .format import Atlas, Release
+
+_SYSTEM = (
+    "libc.so.",
+    "libm.so.",
+    "libdl.so.",
+    "libpthread.so.",
+    "librt.so.",
+    "libstdc++.so.",
+    "libgcc_s.so.",
+    "libgomp.so.",
+    "ld-linux",
+    "libutil.so.",
+    "libresolv.so.",
+)
+_FRAMEWORK = ("tensorflow", "3tsl", "4absl", "3xla", "6google8protobuf", "5Eigen")
+
+
+class Wants:
+    """What a plugin asks of its surroundings, read once."""
+
+    __slots__ = ("needed", "others", "symbols")
+
+    def __init__(self, elf: ElfFile) -> None:
+        dynamic = elf.dynamic
+        self.needed = tuple(name.decode("utf-8", "replace") for name in dynamic.needed)
+        #: Libraries that are neither the system's nor TensorFlow's: their exports are not known.
+        self.others = tuple(
+            name
+            for name in self.needed
+            if not name.startswith(_SYSTEM) and not _is_framework_library(name)
+        )
+        table = dynamic.symbols
+        symbols = []
+        for index in range(1, len(table)):
+            symbol = table.symbol(index)
+            if symbol.defined or symbol.binding in (STB_WEAK, STB_LOCAL) or not symbol.name:
+                continue
+            version = table.version_index(index)
+            if version is not None and version & 0x7FFF > 1:
+                continue
+            if symbol.name.startswith((b"Py", b"_Py")):
+                continue
+            symbols.append(symbol.name)
+        self.symbols = tuple(symbols)
+
+
+def _is_framework_library(name: str) -> bool:
+    return "tensorflow" in name
+
+
+class Missing:
+    """Why a release's libraries would not do; empty lists: they would."""
+
+    __slots__ = ("libraries", "symbols")
+
+    def __init__(self, libraries: list[str], symbols: list[str]) -> None:
+        self.libraries = libraries
+        self.symbols = symbols
+
+    def __bool__(self) -> bool:
+        return bool(self.libraries or self.symbols)
+
+
+def scope(release: Release, needed: Iterable[str]) -> int:
+    """Bitmap of the units (libraries of the release) whose symbols the plugin would see."""
+    by_name: dict[str, int] = {}
+    for unit, library in zip(release.units, release.libraries):
+        by_name[library["soname"] or library["name"]] = unit
+    pending = list(needed)
+    if release.global_scope:
+        pending += by_name
+    bits, seen = 0, set()
+    while pending:
+        name = pending.pop()
+        if name in seen or name not in by_name:
+            continue
+        seen.add(name)
+        unit = by_name[name]
+        bits |= 1 << unit
+        pending += release.libraries[unit - release.units.start]["needed"]
+    return bits
+
+
+def missing(wants: Wants, atlas: Atlas) -> dict[int, Missing]:
+    """For every release, by its index: what it lacks for this plugin."""
+    memberships = [(name, atlas.membership(name)) for name in wants.symbols]
+    result = {}
+    for release in atlas.releases:
+        known = {library["soname"] or library["name"] for library in release.libraries}
+        libraries = [n for n in wants.needed if _is_framework_library(n) and n not in known]
+        visible = scope(release, wants.needed)
+        symbols = []
+        for name, bits in memberships:
+            if bits & visible:
+                continue
+            if (
+                bits
+                or not wants.others
+                or any(part in name.decode("latin-1") for part in _FRAMEWORK)
+            ):
+                symbols.append(name.decode("utf-8", "replace"))
+        result[release.index] = Missing(_really_missing(libraries), symbols)
+    return result
+
+
+def _really_missing(libraries: list[str]) -> list[str]:
+    # A wheel's own library may well be called libtensorflow_something.
+    return [
+        n
+        for n in libraries
+        if n.startswith(("libtensorflow_framework", "libtensorflow_cc", "_pywrap"))
+    ]

@@ -1,0 +1,302 @@
+"""Merging the parts of many releases into one atlas file; `docs/atlas.md` describes its bytes.
+
+Deterministic: equal parts give equal bytes, whatever their order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+
+from .format import MAGIC, VERSION
+from .keys import name_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from .extract import Part
+
+
+def varint(value: int) -> bytes:
+    """Unsigned LEB128."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class _Pool:
+    """Interned blobs: equal content has one number. Numbers are in order of first use."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[bytes, int] = {}
+
+    def add(self, content: bytes) -> int:
+        return self.numbers.setdefault(content, len(self.numbers))
+
+    def section(self) -> bytes:
+        blobs = list(self.numbers)
+        offsets = [0]
+        for blob in blobs:
+            offsets.append(offsets[-1] + len(blob))
+        return struct.pack(f"<{len(offsets) + 1}I", len(blobs), *offsets) + b"".join(blobs)
+
+
+def release_order(version: str) -> tuple[int, ...]:
+    """Sort key of a release number: 2.15.0.post1 between 2.15.0 and 2.15.1."""
+    numbers = [int(part) for part in re.findall(r"\d+", version)]
+    return tuple(numbers + [0] * (4 - len(numbers)))
+
+
+class Writer:
+    """Collects parts, then gives the file's bytes."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[Any, ...], Part] = {}
+        self._strings = _Pool()
+        self._facts = _Pool()
+        self._fact_lists = _Pool()
+        self._window_lists = _Pool()
+        self._layouts = _Pool()
+
+    def add(self, part: Part) -> None:
+        """Take in one release; the same release again replaces it."""
+        key = (release_order(part["version"]), part["version"], part["distribution"])
+        self.parts[key] = part
+
+    def data(self) -> bytes:
+        """The whole file."""
+        parts = [self.parts[key] for key in sorted(self.parts)]
+        tables, numbers = _abi_tables(parts)
+        sections = {
+            b"META": self._meta(parts, numbers, tables),
+            b"CLSK": b"",
+            b"FUNK": b"",
+        }
+        self._strings.add(b"")
+        classes, class_records = self._classes(tables)
+        functions, function_records = self._functions(tables)
+        sections[b"CLSK"], sections[b"CLSR"] = classes, class_records
+        sections[b"FUNK"], sections[b"FUNR"] = functions, function_records
+        sections[b"LAYO"] = self._layouts.section()
+        sections[b"FCTT"] = self._facts.section()
+        sections[b"FCTL"] = self._fact_lists.section()
+        sections[b"WINL"] = self._window_lists.section()
+        sections[b"STRT"] = self._strings.section()
+        sections.update(_exports(parts))
+        return _assemble(sections)
+
+    def _meta(self, parts: Sequence[Part], numbers: Sequence[int], tables: Sequence[Part]) -> bytes:
+        releases = []
+        for part, abi in zip(parts, numbers):
+            entry = {key: part[key] for key in sorted(part) if key not in ("abi", "format")}
+            entry["libraries"] = [
+                {key: value for key, value in library.items() if key != "exports"}
+                for library in part["libraries"]
+            ]
+            entry["abi"] = abi
+            entry["probe"] = part["abi"]["compiler"]
+            entry["standard"] = part["abi"]["standard"]
+            entry["missing_headers"] = part["abi"]["missing_headers"]
+            releases.append(entry)
+        return json.dumps(
+            {"releases": releases, "virtual": _moving_tables(tables)},
+            sort_keys=True,
+            separators=(",", ":"),
+        ).encode()
+
+    def _text(self, value: str) -> bytes:
+        return varint(self._strings.add(value.encode()))
+
+    def _layout(self, layout: dict[str, Any]) -> int:
+        out = bytearray(varint(layout["size"]))
+        out += varint(1 if layout["virtual_bases"] else 0)
+        out += varint(len(layout["bases"]))
+        for name, offset in layout["bases"]:
+            out += self._text(name) + varint(offset)
+        out += varint(len(layout["members"]))
+        for name, offset, bits, kind in layout["members"]:
+            out += self._text(name) + varint(offset) + self._text(bits) + self._text(kind)
+        out += varint(len(layout["slots"]))
+        for slot, text in layout["slots"]:
+            out += varint(slot) + self._text(text)
+        return self._layouts.add(bytes(out))
+
+    def _classes(self, tables: Sequence[Part]) -> tuple[bytes, bytes]:
+        names = sorted({name for table in tables for name in table["classes"]})
+        records = {}
+        for name in names:
+            found = [table["classes"].get(name) for table in tables]
+            numbers = [0 if layout is None else self._layout(layout) + 1 for layout in found]
+            records[name_key(name)] = self._text(name) + _runs(numbers)
+        return _keyed(records)
+
+    def _fact(self, fact: Sequence[str]) -> int:
+        kind, cls, member = fact
+        return self._facts.add(kind.encode() + self._text(cls) + self._text(member))
+
+    def _fact_list(self, facts: Iterable[Sequence[str]]) -> int:
+        numbers = sorted(self._fact(fact) for fact in facts)
+        return self._fact_lists.add(b"".join(varint(number) for number in [len(numbers), *numbers]))
+
+    def _window_list(self, windows: Sequence[Sequence[Sequence[Sequence[str]]]]) -> int:
+        out = bytearray(varint(len(windows)))
+        for window in windows:
+            for step in window:
+                out += varint(len(step))
+                for fact in step:
+                    out += varint(self._fact(fact))
+        return self._window_lists.add(bytes(out))
+
+    def _functions(self, tables: Sequence[Part]) -> tuple[bytes, bytes]:
+        names = sorted({name for table in tables for name in table["functions"]})
+        prone = _drift_prone(tables)
+        records = {}
+        for name in names:
+            lists, windows = [], []
+            for table in tables:
+                facts = table["functions"].get(name)
+                lists.append(0 if facts is None else self._fact_list(facts) + 1)
+                found = table["paths"].get(name) or []
+                moving = any(tuple(f) in prone for w in found for step in w for f in step)
+                windows.append(self._window_list(found) + 1 if moving else 0)
+            records[name_key(name)] = _runs(lists) + _runs(windows)
+        return _keyed(records)
+
+
+def _drift_prone(tables: Sequence[Part]) -> set[tuple[str, ...]]:
+    """Member and slot facts whose place is not the same in all releases that have them."""
+    places: dict[tuple[str, ...], set[int]] = {}
+    for table in tables:
+        for name, layout in table["classes"].items():
+            for member, offset, _, _ in layout["members"]:
+                places.setdefault(("m", name, member), set()).add(offset)
+        for name in table["classes"]:
+            for text, slot in _slots(table["classes"], name).items():
+                places.setdefault(("v", name, text), set()).add(slot)
+    return {fact for fact, found in places.items() if len(found) > 1}
+
+
+def _moving_tables(tables: Sequence[Part]) -> list[str]:
+    """Classes whose own virtual functions do not have the same slots in all releases."""
+    places: dict[tuple[str, str], set[int]] = {}
+    for table in tables:
+        for name, layout in table["classes"].items():
+            for slot, text in layout["slots"]:
+                places.setdefault((name, text), set()).add(slot)
+    return sorted({name for (name, _), found in places.items() if len(found) > 1})
+
+
+def _slots(classes: dict[str, Any], name: str, depth: int = 0) -> dict[str, int]:
+    layout = classes.get(name)
+    if layout is None or depth > 16:
+        return {}
+    slots: dict[str, int] = {}
+    for base, offset in layout["bases"]:
+        if offset == 0:
+            slots.update(_slots(classes, base, depth + 1))
+            break
+    slots.update({text: slot for slot, text in layout["slots"]})
+    return slots
+
+
+def _abi_tables(parts: Sequence[Part]) -> tuple[list[Part], list[int]]:
+    """The distinct ABI tables and each part's number in them."""
+    tables: list[Part] = []
+    seen: dict[str, int] = {}
+    numbers = []
+    for part in parts:
+        content = {key: part["abi"][key] for key in ("classes", "functions", "paths")}
+        text = json.dumps(content, sort_keys=True)
+        if text not in seen:
+            seen[text] = len(tables)
+            tables.append(content)
+        numbers.append(seen[text])
+    return tables, numbers
+
+
+def _runs(numbers: Sequence[int]) -> bytes:
+    """A value for each ABI table, as (length, value) runs."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1][0] += 1
+        else:
+            runs.append([1, number])
+    out = varint(len(runs))
+    for length, value in runs:
+        out += varint(length) + varint(value)
+    return out
+
+
+def _keyed(records: dict[int, bytes]) -> tuple[bytes, bytes]:
+    """Sorted 5-byte keys, then the offset of each record; and the records."""
+    keys = sorted(records)
+    offsets, body = [], bytearray()
+    for key in keys:
+        offsets.append(len(body))
+        body += records[key]
+    index = struct.pack("<I", len(keys)) + b"".join(key.to_bytes(5, "big") for key in keys)
+    return index + struct.pack(f"<{len(offsets)}I", *offsets), bytes(body)
+
+
+def _exports(parts: Sequence[Part]) -> dict[bytes, bytes]:
+    """Symbol keys in 65,536 buckets, each entry 3 bytes of key and 2 of membership."""
+    units: dict[int, int] = {}
+    unit = 0
+    for part in parts:
+        for library in part["libraries"]:
+            bit = 1 << unit
+            unit += 1
+            for key in library["exports"]:
+                units[key] = units.get(key, 0) | bit
+    counts: dict[int, int] = {}
+    for bitmap in units.values():
+        counts[bitmap] = counts.get(bitmap, 0) + 1
+    order = sorted(counts, key=lambda bitmap: (-counts[bitmap], bitmap))
+    if len(order) > 0xFFFF:
+        raise ValueError(f"{len(order)} distinct memberships do not fit in 16 bits")
+    numbers = {bitmap: number for number, bitmap in enumerate(order)}
+    width = (unit + 7) // 8 or 1
+    buckets = [0] * 65537
+    entries = bytearray()
+    for key in sorted(units):
+        buckets[(key >> 24) + 1] += 1
+        entries += (key & 0xFFFFFF).to_bytes(3, "big")
+        entries += numbers[units[key]].to_bytes(2, "big")
+    for at in range(1, 65537):
+        buckets[at] += buckets[at - 1]
+    return {
+        b"EXPI": struct.pack("<65537I", *buckets),
+        b"EXPE": bytes(entries),
+        b"EXPM": struct.pack("<I", width) + b"".join(b.to_bytes(width, "little") for b in order),
+    }
+
+
+def _assemble(sections: dict[bytes, bytes]) -> bytes:
+    at = 16 + 12 * len(sections)
+    head = bytearray(MAGIC + struct.pack("<II", VERSION, len(sections)))
+    body = bytearray()
+    for tag in sorted(sections):
+        content = sections[tag]
+        head += tag + struct.pack("<II", at + len(body), len(content))
+        body += content + b"\0" * (-len(content) % 4)
+    return bytes(head + body)
+
+
+def write_atlas(parts: Iterable[Part], path: str) -> int:
+    """Write the atlas of some parts; gives its size in bytes."""
+    writer = Writer()
+    for part in parts:
+        writer.add(part)
+    data = writer.data()
+    with open(path + ".tmp", "wb") as file:
+        file.write(data)
+    os.replace(path + ".tmp", path)
+    return len(data)
