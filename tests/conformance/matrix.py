@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +53,8 @@ def build_all(
     builders: Iterable[TfEnvironment], ops: Sequence[str] = tuple(building.RECIPES)
 ) -> Iterator[tuple[str, TfEnvironment, Path]]:
     """Every op built on every release: name, environment it was built against, plugin."""
-    wanted = [(op, env) for env in builders for op in ops]
-    with ThreadPoolExecutor(os.cpu_count()) as compilers:
-        built = compilers.map(lambda pair: building.build(*pair), wanted)
-        for (op, env), plugin in zip(wanted, built):
+    for env in builders:
+        for op, plugin in building.build_all(env, ops).items():
             yield op, env, plugin
 
 

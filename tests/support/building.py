@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,12 @@ class Recipe:
     extra_library: str | None = None
     """The source of a library that the plugin needs; it is looked for beside the plugin."""
     extra_present: bool = True
+
+    @property
+    def shares_header(self) -> bool:
+        """Whether it starts with `common.h`, compiled just as for the others."""
+        plain = not self.flags and not self.other_abi and self.tensorflow
+        return plain and self.source not in ("c_api.cc",)
 
 
 # Every plugin that the conformance tests build and try.
@@ -100,25 +107,66 @@ def flags_of(env: TfEnvironment) -> TfFlags:
     return TfFlags(tuple(raw[0]), tuple(raw[1]))
 
 
+def build_all(env: TfEnvironment, ops: Sequence[str] = tuple(RECIPES)) -> dict[str, Path]:
+    """Many plugins of RECIPES at once: on all cores, with TensorFlow's headers parsed only once."""
+    missing = [op for op in ops if not _plan(op, env, ()).plugin.exists()]
+    sharing = [op for op in missing if RECIPES[op].shares_header]
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(os.cpu_count()) as compilers:
+        alone = {op: compilers.submit(build, op, env) for op in missing if op not in sharing}
+        header = stack.enter_context(_precompiled(env)) if len(sharing) > 2 else None
+        together = {op: compilers.submit(_built, _plan(op, env, ()), header) for op in sharing}
+        for future in (*alone.values(), *together.values()):
+            future.result()
+    return {op: build(op, env) for op in ops}
+
+
 def build(op: str | Path, env: TfEnvironment, *, flags: Sequence[str] = ()) -> Path:
     """The plugin `op` (a name in RECIPES, or a C or C++ source) built against `env`.
 
     `flags` come last on the compiler's command line, so they win over TensorFlow's own. The file
     is shared by all tests: copy it before changing it. Raises BuildError.
     """
-    recipe = RECIPES.get(str(op))
-    if recipe is None:
-        source = Path(op)
-        recipe = Recipe(str(source), "", tensorflow=True)
+    return _built(_plan(op, env, flags))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    recipe: Recipe
+    command: list[str]
+    plugin: Path
+
+
+def _plan(op: str | Path, env: TfEnvironment, flags: Sequence[str]) -> _Plan:
+    recipe = RECIPES.get(str(op)) or Recipe(str(op), "")
     source = OPS / recipe.source  # an absolute path stays what it is
     name = str(op) if str(op) in RECIPES else source.stem
     command = _command(recipe, source, env, flags)
     folder = environments.cache_root() / "plugins" / name / _digest(recipe, source, env, command)
-    plugin = folder / f"{name}.so"
-    with _locked(folder):
-        if not plugin.exists():
-            _compile(recipe, command, plugin)
-    return plugin
+    return _Plan(recipe, command, folder / f"{name}.so")
+
+
+def _built(plan: _Plan, header: Path | None = None) -> Path:
+    with _locked(plan.plugin.parent):
+        if not plan.plugin.exists():
+            # Only a way to the same result, so it is no part of what names the build.
+            early = ["-include", str(header)] if header is not None else []
+            _compile(plan.recipe, [*plan.command, *early], plan.plugin)
+    return plan.plugin
+
+
+@contextlib.contextmanager
+def _precompiled(env: TfEnvironment) -> Iterator[Path]:
+    """`common.h` compiled for one release; 400 MB, so it goes as soon as it has served."""
+    sample = RECIPES["minimal"]
+    command = _command(sample, OPS / sample.source, env, ())
+    kept = [
+        word for word in command if word.startswith(("-f", "-O", "-w", "-s", "--s", "-D", "-I"))
+    ]
+    with tempfile.TemporaryDirectory(prefix="envlock-header-") as folder:
+        header = Path(folder) / "common.h"
+        words = [word for word in kept if word != "-shared"]
+        _run(["g++", *words, "-x", "c++-header", str(OPS / "common.h"), "-o", f"{header}.gch"])
+        yield header
 
 
 def other_abi_flag(env: TfEnvironment) -> str:
