@@ -26,7 +26,7 @@ from .file import PF_W, PT_LOAD, PT_TLS, ElfFile, Segment
 
 RULE = "code/1"
 #: Ranges up to this many bytes in all are hashed whole, larger ones by evenly spaced blocks.
-WHOLE = 64 << 20
+WHOLE = 16 << 20
 BLOCK = 64 << 10
 
 PT_GNU_RELRO = 0x6474E552
