@@ -288,7 +288,7 @@ def _two_managers(environment: Environment, conda: CondaFiles) -> Iterator[Probl
     if not conda.owners:
         return
     versions = {package.name: package.version for package in conda.packages}
-    for one in environment.distributions:
+    for one in environment.distributions.all():
         owner = conda.brought(one)
         if owner is None:
             shared = _shared(one, conda)
