@@ -141,7 +141,8 @@ def relocation_order(
         ordered = [root, *_sort_original(maps[1:])]
     else:
         ordered = _sort_depth_first(maps)
-        if glibc >= (2, 37) and ordered and ordered[0] is not root:
+        # In 2.35 and 2.36 by their maintenance releases (bug 28937), which everybody has.
+        if ordered and ordered[0] is not root:
             ordered.remove(root)
             ordered.insert(0, root)
     return [item for item in reversed(ordered) if item.new]
