@@ -88,6 +88,36 @@ def test_the_linked_in_form_survives_linking_and_stripping(
         assert call(stripped) == ANSWER
 
 
+MOVERS = {
+    "objcopy --strip-all": [["objcopy", "--strip-all"]],
+    "llvm-strip --strip-debug": [["llvm-strip", "--strip-debug"]],
+    "chrpath": [["chrpath", "-r", "/x"]],
+    "patchelf": [
+        ["patchelf", "--set-rpath", "$ORIGIN/" + "long/" * 200],
+        ["patchelf", "--add-needed", "libm.so.6"],
+        ["patchelf", "--set-soname", "libother-0123456789abcdef.so.7"],
+        ["patchelf", "--replace-needed", "libm.so.6", "libm.so.06"],
+        ["patchelf", "--replace-needed", "libm.so.06", "libm.so.6"],
+    ],
+}
+
+
+@pytest.mark.parametrize("linker", LINKERS)
+@pytest.mark.parametrize("how", MOVERS)
+def test_the_linked_in_form_survives_what_moves_things(
+    how: str, linker: str, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool(f"ld.{linker}")
+    library = link_note(tmp_path, AWKWARD, f"-fuse-ld={linker}", "-Wl,-rpath,/some/folder")
+    for command in MOVERS[how]:
+        run(tool(command[0]), *command[1:], library)
+        assert found(library) == ("linked-in", AWKWARD)
+    assert call(library) == ANSWER
+    bare = tmp_path / "bare.so"
+    run(tool("eu-strip"), "--strip-sections", library, "-o", bare)
+    assert found(bare) == ("linked-in", AWKWARD)
+
+
 @pytest.mark.parametrize("kind", ["S", "c"])
 def test_the_linked_in_form_survives_link_time_optimisation(kind: str, tmp_path: Path) -> None:
     library = link_note(tmp_path, ONE, "-flto", "-O2", "-Wl,--gc-sections", kind=kind)
