@@ -129,19 +129,3 @@ def install_command(live: Live, spec: str, *, distribution: str | None = None) -
     if live.manager == "conda":
         return f"conda install '{name}{spec.replace('==', '=', 1)}'"
     return f"pip install '{name}{spec}'"
-
-
-def minor(version: str) -> str:
-    """ "2.15.1" -> "2.15"; nightlies and odd versions keep their first two parts."""
-    return ".".join(version.split(".")[:2])
-
-
-def order(version: str | None) -> tuple[int, ...]:
-    """The numeric parts of a version such as "2.36" or "3.4.30", for comparing."""
-    parts = []
-    for part in (version or "").split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        parts.append(int(digits[:9]))
-    return tuple(parts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..models.report import Finding, Unchecked
-from .base import Comparison, Rule, minor, order
+from ..versions import minor, order
+from .base import Comparison, Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..models.report import Finding, Unchecked
-from .base import Comparison, Rule, install_command, minor
+from ..versions import minor
+from .base import Comparison, Rule, install_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

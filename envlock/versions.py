@@ -1,0 +1,19 @@
+"""Version numbers, as far as the gate compares them; `packaging` is too slow to import for it."""
+
+from __future__ import annotations
+
+
+def minor(version: str) -> str:
+    """ "2.15.1" -> "2.15"; nightlies and odd versions keep their first two parts."""
+    return ".".join(version.split(".")[:2])
+
+
+def order(version: str | None) -> tuple[int, ...]:
+    """The numeric parts of a version such as "2.36" or "3.4.30", for comparing."""
+    parts = []
+    for part in (version or "").split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        parts.append(int(digits[:9]))
+    return tuple(parts)
