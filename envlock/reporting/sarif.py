@@ -84,9 +84,9 @@ def render(document: Document, policy: PolicyFile) -> str:
 
 
 def _rule(identifier: str) -> dict[str, Any]:
-    from ..rules import RULES
+    from ..catalogue import all_rules
 
-    for rule in RULES:
+    for rule in all_rules():
         if rule.id == identifier:
             return {
                 "id": identifier,
@@ -109,7 +109,15 @@ def _uri(path: str) -> str:
     from urllib.parse import quote
 
     absolute = path.startswith("/")
-    return ("file://" if absolute else "") + quote(path.encode("utf-8", "surrogateescape"))
+    return ("file://" if absolute else "") + quote(_bytes(path))
+
+
+def _bytes(text: str) -> bytes:
+    """A path as the bytes it has on disk; text that no path can be, escaped."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _location(path: str) -> dict[str, Any]:
@@ -125,8 +133,7 @@ def _location(path: str) -> dict[str, Any]:
 def _fingerprint(*parts: str) -> dict[str, str]:
     from hashlib import sha256
 
-    text = "\0".join(parts).encode("utf-8", "surrogateescape")
-    return {"envlock/v1": sha256(text).hexdigest()}
+    return {"envlock/v1": sha256(b"\0".join(map(_bytes, parts))).hexdigest()}
 
 
 def _finding(finding: Finding, report: Report, policy: PolicyFile) -> dict[str, Any]:
@@ -169,7 +176,11 @@ def _change(change: Change, policy: PolicyFile) -> dict[str, Any]:
         "level": _level(change.verdict, policy),
         "message": {"text": words.printable(". ".join(lines))},
         "partialFingerprints": _fingerprint(change.part, change.kind, name),
-        "properties": {"verdict": change.verdict, "before": change.before, "after": change.after},
+        "properties": {
+            "verdict": change.verdict,
+            "before": change.before and words.printable(change.before),
+            "after": change.after and words.printable(change.after),
+        },
     }
     logical = {"name": words.printable(change.subject), "fullyQualifiedName": name}
     if plugins:
