@@ -59,7 +59,13 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     prediction.cut_off = cut_off(library.elf)
     root = LoadedObject(library.path, library, how="path", new=True)
     namespace.add(root, path)
-    _Opening(scope, prediction, mapper, root).run()
+    try:
+        _Opening(scope, prediction, mapper, root).run()
+    except ElfError as error:
+        if error.message.startswith(f"`{library.elf.path}` "):
+            raise
+        # Another library is damaged: the linker trusts its tables and may do anything.
+        prediction.fail("crash", "damaged", error.message)
     return prediction
 
 

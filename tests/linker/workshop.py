@@ -83,14 +83,15 @@ class Workshop:
 
     def gcc(self, *arguments: str | Path, source: str | None = None) -> None:
         """Run gcc on a source text."""
-        subprocess.run(
+        answer = subprocess.run(
             ["gcc", "-w", *map(str, arguments)],
             input=source,
+            capture_output=True,
             text=True,
-            check=True,
             cwd=self.folder,
             env={**os.environ, "LC_ALL": "C"},
         )
+        assert answer.returncode == 0, answer.stderr
 
     def lib(
         self,
