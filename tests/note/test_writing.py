@@ -19,7 +19,7 @@ from envlock.elf.append import plan_append
 from envlock.elf.notes import find_stamp
 from envlock.errors import FileAccessError, WriteError
 from envlock.writing import write_file, write_stamp
-from tests.support.elves import run
+from tests.support.elves import PEAK, run
 
 PAYLOAD = b'{"format":"envlock.manifest/1"}'
 #: An unprivileged user on every Linux system.
@@ -448,9 +448,7 @@ def test_being_killed_leaves_nothing_behind(plugin: Path) -> None:
 def test_a_large_file_takes_little_memory(plugin: Path) -> None:
     """200 MB of sparse file behind the library: more than the whole allowance of 40 MB."""
     os.truncate(plugin, 200 << 20)
-    measure = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB
-    code = f"import sys\n{STAMP}\n{measure}"
-    said, peak = run(sys.executable, "-c", code, str(plugin)).split()
+    said, peak = run(sys.executable, "-c", f"import sys\n{STAMP}\n{PEAK}", str(plugin)).split()
     assert said == "written"
     assert int(peak) < 40 << 10
     assert stamped(plugin)

@@ -65,6 +65,10 @@ int answer(int which) { return table[(which + 2) & 3]; }
 int twice(int which) { return 2 * answer(which); }
 """
 
+#: Prints the largest memory, in KiB, that a process has had since its program was started; what
+#: the kernel reports through getrusage counts the parent before that, too.
+PEAK = "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+
 
 def run(*command: str | Path, **environ: str) -> str:
     """Run a tool that has to succeed; its output."""
