@@ -22,10 +22,10 @@ class ClassUse(Record):
 
     name: str  # qualified, without absl's inline namespace
     size: int | None = None  # None: its size does not matter to the plugin
-    members: dict[str, str] = {}  # member -> "offset", ":bits" and "/type digest" where known
-    slots: dict[str, int] = {}  # virtual function -> slot that the plugin calls it through
+    members: tuple[str, ...] = ()  # "member=offset", with ":bits" and "/type digest" where known
+    slots: tuple[str, ...] = ()  # "function=slot": virtual functions that the plugin calls
     table: tuple[str, ...] = ()  # all virtual functions, where the plugin overrides some
-    via: tuple[str, ...] = ()  # at most three functions or facts that show the use
+    via: str | None = None  # one function or fact that shows the use
 
 
 class Dependencies(Record):

@@ -6,6 +6,7 @@ Every field that could not be found out is None (or empty): the check then lists
 
 from __future__ import annotations
 
+from .dependencies import Dependencies
 from .record import Record
 
 TYPE_CHECKING = False
@@ -184,4 +185,5 @@ class Manifest(Record):
     platform: PlatformFacts
     libraries: tuple[Library, ...] = ()
     packages: tuple[PackagePin, ...] = ()
+    abi: Dependencies | None = None  # the classes that its code depends on
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (MANIFEST_FORMAT,)}
