@@ -25,7 +25,7 @@ from .dynamic import (
 
 DT_RELCOUNT = 0x6FFFFFFA
 #: More relocations than any library has; a larger number is a lie.
-MAX_RELOCATIONS = 1 << 26
+MAX_RELOCATIONS = 1 << 23
 
 #: What a reference may bind to (`elf_machine_type_class`).
 ANY, PLT, COPY = 0, 1, 2

@@ -23,6 +23,8 @@ STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS = r
 STT_GNU_IFUNC = 10
 SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 MAX_CHAIN = 1 << 20
+#: Twenty times the largest library of TensorFlow.
+MAX_SYMBOLS = 1 << 23
 #: st_info types that `check_match` accepts as a definition.
 DEFINABLE = frozenset((STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC))
 
@@ -225,6 +227,8 @@ class SymbolTable:
         if last < first:
             return frozenset()
         elf = self.elf
+        if last - first > MAX_SYMBOLS:
+            raise elf.damaged(f"relocations name symbol {last}, more than {MAX_SYMBOLS} are none")
         start = self._symtab + first * self._entry
         size = (last + 1 - first) * self._entry
         raw = elf.read(start, size, "the symbol table")
