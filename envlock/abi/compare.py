@@ -6,7 +6,7 @@ listed as not compared.
 
 from __future__ import annotations
 
-from binascii import crc32
+from .usage import type_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def _class_drifts(use: ClassUse, atlas: Atlas, abi: int) -> list[Drift]:
     found = []
     if use.size is not None and use.size != shape.size:
         found.append(Drift(use.name, "size", "size", str(use.size), str(shape.size)))
-    for member, value in use.members.items():
+    for text in use.members:
+        member, _, value = text.partition("=")
         live = shape.members.get(member)
         place, _, digest = value.partition("/")
         if live is None:
@@ -57,14 +58,14 @@ def _class_drifts(use: ClassUse, atlas: Atlas, abi: int) -> list[Drift]:
         offset, bits, kind = live
         if place != f"{offset}{bits}":
             found.append(Drift(use.name, "member", member, place, f"{offset}{bits}"))
-        elif digest and digest != f"{crc32(kind.encode()) & 0xFFFF:04x}":
+        elif digest and digest != type_digest(kind):
             found.append(Drift(use.name, "type", member, "another type", kind))
     slots = atlas.slots(use.name, abi) if use.slots or use.table else {}
-    for signature, slot in use.slots.items():
-        if slots.get(signature) != slot:
-            now = slots.get(signature)
-            text = "absent" if now is None else str(now)
-            found.append(Drift(use.name, "slot", signature, str(slot), text))
+    for text in use.slots:
+        signature, _, slot = text.rpartition("=")
+        now = str(slots[signature]) if signature in slots else "absent"
+        if now != slot:
+            found.append(Drift(use.name, "slot", signature, slot, now))
     if use.table:
         live_table = sorted(slots, key=lambda text: slots[text])
         for number, signature in enumerate(use.table):

@@ -51,7 +51,7 @@ def compare(
     origin = atlas.find(built) if built is not None else None
     via = {use.name: use.via for use in dependencies.classes}
     findings = [
-        _finding(cls, rule, verdict, group, atlas, origin, live, fitting, built, via.get(cls, ()))
+        _finding(cls, rule, verdict, group, atlas, origin, live, fitting, built, via.get(cls))
         for (cls, rule, verdict), group in groups.items()
     ]
     findings.sort(key=lambda f: (f.verdict != "unsafe", f.rule, f.subject))
@@ -90,7 +90,7 @@ def _finding(
     live: Release,
     fitting: Sequence[str],
     built: str | None,
-    via: Sequence[str],
+    via: str | None,
 ) -> Finding:
     before = atlas.shape(cls, origin.abi) if origin is not None else None
     after = atlas.shape(cls, live.abi)
@@ -129,7 +129,7 @@ def _finding(
         why=why,
         remedy=_remedy(live, fitting),
         count=len(group),
-        examples=tuple(via[:5]),
+        examples=(via,) if via else (),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ..elf.dynamic import DT_RELA, DT_RELASZ
+from ..elf.relocations import read_relocations
 from ..elf.symbols import STB_LOCAL
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ class Symbols:
         dynamic = elf.dynamic
         table = dynamic.symbols
         self._names: dict[int, str] = {}
-        for index in range(1, len(table)):
+        for index in symbol_indices(elf):
             symbol = table.symbol(index)
             if symbol.binding == STB_LOCAL or not symbol.name:
                 continue
@@ -52,6 +53,15 @@ class Symbols:
             else:
                 self.imported.add(name)
         self.inheritance = sorted(_inheritance(elf, self._names))
+
+
+def symbol_indices(elf: ElfFile) -> list[int]:
+    """Indices of the symbols that are hashed or that relocations name.
+
+    A library that exports nothing has a GNU hash table that does not tell how many there are.
+    """
+    named = {index for index, _ in read_relocations(elf.dynamic).references}
+    return sorted(named.union(range(1, len(elf.dynamic.symbols))))
 
 
 def plain_class(mangled: str) -> str:

@@ -14,6 +14,7 @@ import struct
 from ..elf.dynamic import DT_JMPREL, DT_PLTRELSZ, DT_RELA, DT_RELASZ
 from ..elf.file import PF_X, PT_LOAD, ElfFile
 from ..errors import DependencyMissing, ElfError
+from .imports import symbol_indices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Names:
         self.slots: dict[int, str] = {}
         dynamic = elf.dynamic
         names = {}
-        for index in range(1, len(dynamic.symbols)):
+        for index in symbol_indices(elf):
             symbol = dynamic.symbols.symbol(index)
             names[index] = symbol.name.decode("utf-8", "replace")
             if symbol.defined and symbol.type == 2:

@@ -14,9 +14,19 @@ if TYPE_CHECKING:
     from .classes import Layout
 
 
+def type_digest(kind: str) -> str:
+    """Four hex digits for a member's type: its own name and how it is pointed to.
+
+    Namespaces and template arguments are left out, they are respelled without any change.
+    """
+    stars = kind[len(kind.rstrip("*&")) :]
+    name = kind.split("<", 1)[0].rstrip("*&").rsplit("::", 1)[-1]
+    return f"{crc32((name + stars).encode()) & 0xFFFF:04x}"
+
+
 def member_value(offset: int, bits: str, kind: str) -> str:
     """A member's place and kind as the manifest records it, `184:3@12/1f3a`."""
-    return f"{offset}{bits}/{crc32(kind.encode()) & 0xFFFF:04x}"
+    return f"{offset}{bits}/{type_digest(kind)}"
 
 
 def resolve_members(atlas: Atlas, name: str, abi: int) -> dict[str, str]:
@@ -70,15 +80,15 @@ class Usage:
                 if values.get(part.name, "").split("/")[0] != place:
                     values[part.name] = place
         size: int | None = None
-        members: dict[str, str] = {}
-        called: dict[str, int] = {}
+        members: list[str] = []
+        called: list[str] = []
         table: tuple[str, ...] = ()
         via: list[str] = []
         for (kind, member), shown in sorted(self.facts[name].items()):
             if kind == "m" and member in values:
-                members[member] = values[member]
+                members.append(f"{member}={values[member]}")
             elif kind == "v" and member in slots:
-                called[member] = slots[member]
+                called.append(f"{member}={slots[member]}")
             elif kind == "s":
                 size = own.size if own is not None else shape.size if shape is not None else None
             elif kind == "t":
@@ -91,8 +101,8 @@ class Usage:
         return ClassUse(
             name=name,
             size=size,
-            members=members,
-            slots=called,
+            members=tuple(members),
+            slots=tuple(called),
             table=table,
-            via=tuple(sorted(via)[:3]),
+            via=min(via, key=lambda text: (len(text), text)) if via else None,
         )

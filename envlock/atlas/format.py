@@ -15,7 +15,7 @@ from .keys import name_key, symbol_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     Fact = tuple[str, str, str]
@@ -151,6 +151,14 @@ class Atlas:
             if release.distribution == distribution:
                 return release
         return fitting[0] if fitting else None
+
+    def identify(self, build_ids: Iterable[str | None]) -> Release | None:
+        """The release one of whose libraries has one of these build-ids."""
+        wanted = {text for text in build_ids if text}
+        for release in self.releases:
+            if any(library["build_id"] in wanted for library in release.libraries):
+                return release
+        return None
 
     # -- exports
 

@@ -411,8 +411,8 @@ class Analysis:
                     if cls:
                         function.facts.add(("s", cls, ""))
         callee = self.functions.get(target)
-        if callee is None or len(callee.body) > MAX_INLINE or depth > 8:
-            return
+        if callee is None or len(callee.body) > MAX_INLINE or depth > 8 or callee.state == 1:
+            return  # unknown, not to be inlined, or calling itself
         self._analyse(callee, depth + 1)
         passed: dict[str, Value] = {}
         for parameter, argument in zip(callee.parameters, arguments):

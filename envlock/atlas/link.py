@@ -8,6 +8,7 @@ real environment.
 
 from __future__ import annotations
 
+from ..elf.relocations import read_relocations
 from ..elf.symbols import STB_LOCAL, STB_WEAK
 
 TYPE_CHECKING = False
@@ -49,7 +50,8 @@ class Wants:
         )
         table = dynamic.symbols
         symbols = []
-        for index in range(1, len(table)):
+        # The dynamic linker looks up what relocations name, nothing else.
+        for index in sorted({index for index, _ in read_relocations(dynamic).references}):
             symbol = table.symbol(index)
             if symbol.defined or symbol.binding in (STB_WEAK, STB_LOCAL) or not symbol.name:
                 continue

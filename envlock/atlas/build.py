@@ -1,0 +1,124 @@
+"""Building the atlas from public wheels: `python -m envlock.atlas.build --releases 2.15.1 -o FILE`.
+
+Each wheel is downloaded with pip, the parts that matter are unpacked, read and thrown away again.
+The same releases, compiler and envlock give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+from ..errors import EnvlockError, InputError
+from . import extract, probe, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .extract import Part
+    from .probe import Compiler
+
+#: Every public release that the shipped atlas holds, both distributions of each.
+RELEASES = tuple(
+    ["2.5.0", "2.5.1", "2.5.2", "2.5.3", "2.6.0", "2.6.1", "2.6.2", "2.6.3", "2.6.4", "2.6.5", "2.7.0", "2.7.1", "2.7.2", "2.7.3", "2.7.4", "2.8.0", "2.8.1", "2.8.2", "2.8.3", "2.8.4", "2.9.0", "2.9.1", "2.9.2", "2.9.3", "2.10.0", "2.10.1", "2.11.0", "2.11.1", "2.12.0", "2.12.1", "2.13.0", "2.13.1", "2.14.0", "2.14.1", "2.15.0", "2.15.0.post1", "2.15.1", "2.16.1", "2.16.2", "2.17.0", "2.17.1", "2.18.0", "2.18.1", "2.19.0", "2.19.1", "2.20.0", "2.21.0"]
+)
+DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu")
+_PLATFORMS = ("2010", "_2_12", "2014", "_2_17", "_2_27", "_2_28")
+_PYTHONS = ("39", "310", "311", "312", "313")
+#: Of the wheel: headers, the libraries that export to plugins, and what tells the build apart.
+_MEMBERS = (*extract.LIBRARIES, extract.GLOBAL_MARKER, extract.SESSION)
+
+
+def download(distribution: str, version: str, folder: str) -> str:
+    """Fetch one wheel for x86-64 Linux with pip; gives its path. Raises `InputError`."""
+    said = ""
+    for python in _PYTHONS:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--only-binary=:all:", "--python-version", python, "-d", folder]
+        for platform in _PLATFORMS:
+            command += ["--platform", f"manylinux{platform}_x86_64"]
+        run = subprocess.run(
+            [*command, f"{distribution}=={version}"], capture_output=True, text=True
+        )
+        wheels = glob.glob(os.path.join(folder, "*.whl"))
+        if run.returncode == 0 and wheels:
+            return wheels[0]
+        said = run.stderr.strip().splitlines()[-1] if run.stderr.strip() else "no message"
+    raise InputError(f"pip finds no wheel of {distribution} {version}: {said}")
+
+
+def unpack(wheel: str, folder: str) -> str:
+    """Unpack what is read of a wheel; gives the package folder."""
+    wanted = {f"tensorflow/{member}" for member in _MEMBERS}
+    with zipfile.ZipFile(wheel) as archive:
+        for info in archive.infolist():
+            name = info.filename
+            if name in wanted or name.startswith("tensorflow/include/"):
+                archive.extract(info, folder)
+    return os.path.join(folder, "tensorflow")
+
+
+def read_release(
+    distribution: str, version: str, compiler: Compiler, cache: str | None = None
+) -> Part:
+    """One release's part, straight from its wheel."""
+    with tempfile.TemporaryDirectory(prefix="envlock-atlas-") as work:
+        wheel = download(distribution, version, work)
+        package = unpack(wheel, work)
+        os.unlink(wheel)
+        return extract.read_package(package, version, distribution, compiler, cache)
+
+
+def collect(
+    releases: Sequence[str],
+    distributions: Sequence[str],
+    compiler: Compiler,
+    folder: str | None,
+) -> Iterable[Part]:
+    """All parts; those kept in `folder` are not made again."""
+    for version in releases:
+        for distribution in distributions:
+            if folder is None:
+                yield read_release(distribution, version, compiler)
+                continue
+            path = os.path.join(folder, f"{distribution}-{version}.json.gz")
+            if not os.path.exists(path):
+                extract.save_part(read_release(distribution, version, compiler, folder), path)
+                print(f"{distribution} {version}", file=sys.stderr, flush=True)
+            yield extract.load_part(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m envlock.atlas.build", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--releases", nargs="+", metavar="VERSION", default=list(RELEASES))
+    parser.add_argument(
+        "--distributions", nargs="+", choices=DISTRIBUTIONS, default=list(DISTRIBUTIONS)
+    )
+    parser.add_argument("--compiler", default="g++", help="the g++ that compiles the probe")
+    parser.add_argument("--parts", metavar="FOLDER", help="keep what was read of each wheel there")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True)
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.parts:
+            os.makedirs(chosen.parts, exist_ok=True)
+        compiler = probe.Compiler((chosen.compiler,))
+        parts = collect(chosen.releases, chosen.distributions, compiler, chosen.parts)
+        size = write.write_atlas(parts, chosen.output)
+    except EnvlockError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_status
+    print(f"{chosen.output}: {size} bytes", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
