@@ -14,6 +14,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -28,6 +29,7 @@ WANTED_SYMBOLS = 0.99
 def main() -> int:
     parser = argparse.ArgumentParser(description="Every recorded load against the prediction.")
     parser.add_argument("--keep", action="store_true", help="keep the environments made for this")
+    parser.add_argument("--only", nargs="+", metavar="PACKAGE==VERSION", help="these environments")
     parser.add_argument("--present", action="store_true", help="only environments that exist")
     options = parser.parse_args()
     if records.path() is None:
@@ -39,15 +41,17 @@ def main() -> int:
     total, left_out = Score(), 0
     order = sorted(by_environment, key=lambda key: (key[0], environments.version_key(key[1])))
     for package, version in order:
+        if options.only and f"{package}=={version}" not in options.only:
+            continue
         try:
             with _borrowed(package, version, options.keep, options.present) as env:
                 started = time.monotonic()
                 score = compare(by_environment[package, version], env)
+                _tell(f"{package} {version}", score, time.monotonic() - started)
         except environments.CannotEnsure as problem:
             left_out += len(by_environment[package, version])
             print(f"{package} {version}: left out: {problem}", flush=True)
             continue
-        _tell(f"{package} {version}", score, time.monotonic() - started)
         total.add(score)
     print(f"\n{total.compared} loads compared, {left_out} left out")
     print(f"accepted or refused: {total.compared - len(total.wrong_verdict)} right")
@@ -82,9 +86,10 @@ def _borrowed(package: str, version: str, keep: bool, present: bool) -> Iterator
     if keep:
         yield environments.ensure(version, package)
         return
-    throwaway = environments.cache_root() / ".uv-for-once"
+    # In the same file system, so that uv can link.
+    throwaway = tempfile.mkdtemp(prefix=".uv-for-once-", dir=environments.cache_root())
     before = os.environ.get("UV_CACHE_DIR")
-    os.environ["UV_CACHE_DIR"] = str(throwaway)
+    os.environ["UV_CACHE_DIR"] = throwaway
     try:
         env = environments.ensure(version, package)
         try:
