@@ -83,7 +83,7 @@ def _one(name: str, interpreter: Path) -> None:
     pip = [*uv, "pip", "install", "--quiet", "--python", str(python)]
     _run(*pip, "--no-deps", "--editable", str(CHECKOUT))
     _gate(prefix)
-    _run(*pip, "--editable", f"{CHECKOUT}[dev]")
+    _run(*pip, "--editable", f"{CHECKOUT}[all,dev]")
     # In a cache of its own: the one in the checkout belongs to another version of mypy.
     _run(
         str(python), "-m", "mypy", "--python-version", name, f"--cache-dir={prefix}/mypy", "envlock"
