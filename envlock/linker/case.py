@@ -84,9 +84,16 @@ class Case:
         self.prediction = prediction
         self.plugin = plugin
         self.environment = environment
-        self.symbols = list(prediction.missing_symbols)
         self.libraries = list(prediction.missing_libraries)
         self.versions = [v for v in prediction.missing_versions if not v.weak]
+        absent = {(v.needed_by, v.version) for v in self.versions}
+        # A symbol in a version that is absent is no second problem, and a process that ends
+        # before symbols are looked up has none.
+        self.symbols = [
+            symbol
+            for symbol in prediction.missing_symbols
+            if prediction.outcome != "crash" and (symbol.needed_by, symbol.version) not in absent
+        ]
         self.findings: list[Finding] = []
         self._framework_scope: LookupScope | None = None
         self._siblings: dict[str, list[str]] = {}

@@ -55,6 +55,8 @@ def _not_a_library(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason not in ("flags", "header") or case.findings:
         return None
+    if prediction.missing_libraries:
+        return None  # it is a library that the plugin needs
     return Finding(
         rule="not-a-plugin-library",
         verdict="incompatible",

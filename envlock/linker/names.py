@@ -72,6 +72,14 @@ def without_string_abi(name: str) -> str:
     return _SUBSTITUTION.sub("", text)
 
 
+def tagged_or_bare(name: str) -> list[str]:
+    """The same function with and without the abi tag that a returned std::string brings."""
+    if "B5cxx11" in name:
+        return [name.replace("B5cxx11", "")]
+    prefix = qualified_prefix(name)
+    return [] if prefix is None else [f"{prefix}B5cxx11{name[len(prefix) :]}"]
+
+
 def without_string_view(name: str) -> str:
     """A form that is the same whether a string_view is absl's or the standard library's."""
     text = name.replace(_STD_VIEW, "SV")

@@ -17,6 +17,7 @@ from .names import (
     belongs_to_framework,
     mentions_string,
     mentions_string_view,
+    tagged_or_bare,
     with_absl_namespace,
     without_string_abi,
     without_string_view,
@@ -86,12 +87,12 @@ def _cxx11_abi(case: Case) -> Finding | None:
         if not belongs_to_framework(symbol.name):
             return False
         # A function that returns a string is tagged in the new ABI and bare in the old one.
-        plain = symbol.name.replace("B5cxx11", "")
-        if plain != symbol.name and case.exported_by_framework(plain) is not None:
-            proven.append(symbol)
-            return True
+        for other in tagged_or_bare(symbol.name):
+            if case.exported_by_framework(other) is not None:
+                proven.append(symbol)
+                return True
         style = mentions_string(symbol.name)
-        if style is None and built is not False:
+        if style is None:
             return False
         if compared < MOST_COMPARED:
             compared += 1
@@ -108,6 +109,7 @@ def _cxx11_abi(case: Case) -> Finding | None:
     if not taken:
         return None
     if proven:
+        # A name without a string in it is the bare form of a tagged one: the old ABI.
         plugin_is_new = mentions_string(proven[0].name) == "new"
     else:
         plugin_is_new = bool(built)
