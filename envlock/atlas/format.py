@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     Fact = tuple[str, str, str]
+    #: Two steps of an access path; each step's displacement is the sum over its facts.
+    Window = tuple[tuple[Fact, ...], tuple[Fact, ...]]
 
 MAGIC = b"ENVATLAS"
 VERSION = 1
@@ -137,6 +139,11 @@ class Atlas:
                 raise self._damaged("its list of releases") from None
             self._releases = found
         return self._releases
+
+    @property
+    def abi_count(self) -> int:
+        """The number of distinct ABI tables."""
+        return 1 + max((release.abi for release in self.releases), default=-1)
 
     @property
     def moving_tables(self) -> list[str]:
@@ -315,7 +322,7 @@ class Atlas:
         member, _ = _varint(blob, at)
         return chr(blob[0]), self._text(cls), self._text(member)
 
-    def windows(self, abi: int) -> Iterator[tuple[tuple[tuple[Fact, ...], tuple[Fact, ...]], ...]]:
+    def windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
         """The drift-prone access paths of each inline function that has some."""
         offset, _ = self._section(b"FUNK")
         (count,) = struct.unpack_from("<I", self._data, offset)
@@ -329,7 +336,7 @@ class Atlas:
                 seen.add(value)
                 yield self._window_list(value - 1)
 
-    def _window_list(self, number: int) -> tuple[tuple[tuple[Fact, ...], tuple[Fact, ...]], ...]:
+    def _window_list(self, number: int) -> tuple[Window, ...]:
         blob = self._blob(b"WINL", number)
         count, at = _varint(blob, 0)
         found = []
