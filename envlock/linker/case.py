@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ..models.manifest import HeaderVersions, PluginIdentity
     from ..models.report import Finding
     from .library import Library
-    from .lookup import LookupScope
     from .prediction import MissingLibrary, MissingSymbol, MissingVersion, Prediction
 
     class InstalledTensorFlow(Protocol):
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
         def tensorflow(self) -> InstalledTensorFlow | None: ...
 
 
+#: Function names whose exports are remembered for the next plugin.
+MOST_KNOWN = 4096
 #: Examples in one finding.
 MOST_EXAMPLES = 5
 COMPILE_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_compile_flags())'"
@@ -95,8 +96,6 @@ class Case:
             if prediction.outcome != "crash" and (symbol.needed_by, symbol.version) not in absent
         ]
         self.findings: list[Finding] = []
-        self._framework_scope: LookupScope | None = None
-        self._siblings: dict[str, list[str]] = {}
 
     @property
     def name(self) -> str:
@@ -111,24 +110,20 @@ class Case:
 
     @property
     def framework(self) -> tuple[Library, ...]:
-        """The installed framework libraries."""
+        """The installed framework libraries, libtensorflow_framework first."""
         scope = self.prediction.scope
-        if scope is None:
-            return ()
-        return tuple(loaded.library for loaded in scope.framework if loaded.library is not None)
-
-    @property
-    def framework_scope(self) -> LookupScope:
-        """What the framework libraries export, whether or not the plugin may see it."""
-        if self._framework_scope is None:
-            from .lookup import LookupScope
-
-            self._framework_scope = LookupScope(self.framework)
-        return self._framework_scope
+        return () if scope is None else scope.framework_libraries
 
     def exported_by_framework(self, name: str) -> str | None:
-        """The framework library that exports a name."""
-        found = self.framework_scope.find(name.encode("utf-8", "backslashreplace"))
+        """The framework library that exports a name, whether or not the plugin may see it."""
+        scope = self.prediction.scope
+        if scope is None:
+            return None
+        raw = name.encode("utf-8", "backslashreplace")
+        lookup = scope.framework_lookup
+        if not lookup.defines(raw, None, 0):
+            return None
+        found = lookup.find(raw)
         return None if found is None else os.path.basename(found[0].path)
 
     def similar(self, name: str) -> list[str]:
@@ -136,14 +131,16 @@ class Case:
         from .names import qualified_prefix, siblings
 
         prefix = qualified_prefix(name)
-        if prefix is None:
+        scope = self.prediction.scope
+        if prefix is None or scope is None:
             return []
-        if prefix not in self._siblings:
-            found: list[str] = []
-            for library in self.framework[:1]:
-                found += siblings(library, name)
-            self._siblings[prefix] = found
-        return self._siblings[prefix]
+        known = scope.similar_names.get(prefix)
+        if known is None:
+            if len(scope.similar_names) >= MOST_KNOWN:
+                scope.similar_names.clear()
+            known = [text for library in self.framework[:1] for text in siblings(library, name)]
+            scope.similar_names[prefix] = known
+        return known
 
     def take_symbols(self, fits: Callable[[MissingSymbol], bool]) -> list[MissingSymbol]:
         """Remove and return the missing symbols that a cause explains."""

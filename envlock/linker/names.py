@@ -42,7 +42,7 @@ _FRAMEWORK_SCOPES = (
     "15stream_executor",
     "4mlir",
     "3re2",
-    "8tensorflow",
+    "6tflite",
 )
 _FRAMEWORK_C = re.compile(r"(?:TF|TFE|TSL|SE|SP|TP)_[A-Z]\w+$")
 
@@ -96,7 +96,7 @@ def mentions_string_view(name: str) -> str | None:
 def belongs_to_framework(name: str) -> bool:
     """Whether a name is of TensorFlow or of a library that it exports (tsl, absl, protobuf)."""
     if not name.startswith("_Z"):
-        return _FRAMEWORK_C.match(name) is not None
+        return name.startswith("AbslInternal") or _FRAMEWORK_C.match(name) is not None
     return any(scope in name[:64] for scope in _FRAMEWORK_SCOPES)
 
 
@@ -171,13 +171,20 @@ def demangle(names: Iterable[str]) -> list[str]:
     if not any(name.startswith("_Z") for name in wanted):
         return wanted
     function = _demangler()
-    shown = []
+    if len(_shown) > MOST_SHOWN:
+        _shown.clear()
     for name in wanted:
-        text = function(name) if name.startswith("_Z") else name
-        for long, short in _SHORTER:
-            text = text.replace(long, "std::string" if short == "string" else short)
-        shown.append(text)
-    return shown
+        if name not in _shown:
+            text = function(name) if name.startswith("_Z") else name
+            for long, short in _SHORTER:
+                text = text.replace(long, "std::string" if short == "string" else short)
+            _shown[name] = text
+    return [_shown[name] for name in wanted]
+
+
+#: Names that were demangled already; plugins share most of what they miss.
+MOST_SHOWN = 4096
+_shown: dict[str, str] = {}
 
 
 _known: list[Callable[[str], str]] = []

@@ -221,6 +221,9 @@ class LiveScope:
         self.asks_process: Callable[[bytes, bytes | None], bool] | None = None
         self.unchecked: list[str] = []
         self._lookups: dict[tuple[Library, ...], LookupScope] = {}
+        #: Function name to what the framework exports under it; filled by explanations.
+        self.similar_names: dict[str, list[str]] = {}
+        self._framework_lookup: LookupScope | None = None
         self._static_tls_free: int | None = None
         self._global_libraries: tuple[Library, ...] | None = None
 
@@ -272,6 +275,21 @@ class LiveScope:
             libraries = [*self.global_libraries, *closure]
             known = self._lookups[closure] = LookupScope(libraries, self.main.library)
         return known
+
+    @property
+    def framework_libraries(self) -> tuple[Library, ...]:
+        """The libraries of `framework`, opened."""
+        libraries = (loaded.library for loaded in self.framework)
+        return tuple(library for library in libraries if library is not None)
+
+    @property
+    def framework_lookup(self) -> LookupScope:
+        """What the framework's libraries export, whatever their scope is."""
+        if self._framework_lookup is None:
+            from .lookup import LookupScope
+
+            self._framework_lookup = LookupScope(self.framework_libraries)
+        return self._framework_lookup
 
     @property
     def static_tls_free(self) -> int:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 MOST_COMPARED = 12
 _C_API = re.compile(r"(?:TF|TFE|TSL|SE|SP|TP)_[A-Z]\w+$")
 _PYTHON_API = re.compile(r"_?Py[A-Z_]\w*$")
-_GPU = re.compile(r"^(?:cu|cuda|cudnn|cublas|hip|nccl)[A-Z]\w+$|GpuDevice|CudaSolver|GpuSolver")
+_GPU = re.compile(
+    r"^_*(?:cu|cuda|cudnn|cublas|hip|nccl)[A-Z]\w+$|GpuDevice|CudaSolver|GpuSolver|GpuLaunch"
+)
 
 
 def _blocked(case: Case) -> bool:
