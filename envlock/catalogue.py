@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 def all_rules() -> tuple[Described, ...]:
     """Every rule whose findings can stand in a report."""
+    from .abi.rules import RULES as ABI_RULES
     from .linker.causes import CAUSES
 
-    return (*CAUSES, *RULES)
+    return (*CAUSES, *ABI_RULES, *RULES)
 
 
 def rule_ids() -> frozenset[str]:

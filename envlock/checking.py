@@ -12,6 +12,7 @@ from .elf import ElfFile
 from .environment.live import Environment
 from .errors import EnvironmentUnreadable, InputError
 from .identity import read_identity, uses_numpy_api
+from .judging import AbiAnswer, judge_abi
 from .linker.resolve import predict
 from .live import LiveView
 from .manifest_io import read_embedded
@@ -122,15 +123,22 @@ class Checker:
         prediction = self.predict(elf)
         built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
         linker_findings = self._explain(prediction, plugin, built)
+        live = LiveView(self.environment, self.scope, prediction)
+        refused = any(finding.verdict == "incompatible" for finding in linker_findings)
+        abi = AbiAnswer() if refused else self._judge_abi(elf, plugin, manifest, live)
         comparison = Comparison(
             plugin,
             manifest,
-            LiveView(self.environment, self.scope, prediction),
+            live,
             linker_findings=linker_findings,
+            abi_known=abi.known,
+            abi_unsafe=any(finding.verdict == "unsafe" for finding in abi.findings),
+            origin_told=bool(abi.unchecked),
             uses_numpy_api=manifest is not None and uses_numpy_api(elf),
         )
-        findings: list[Finding] = list(linker_findings)
-        unchecked = [Unchecked(what=what, why="see docs/rules.md") for what in prediction.unchecked]
+        findings: list[Finding] = [*linker_findings, *abi.findings]
+        unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
+        unchecked += abi.unchecked
         for rule in RULES:
             for answer in rule.applies(comparison):
                 if isinstance(answer, Finding):
@@ -140,13 +148,21 @@ class Checker:
         kept = apply_policy(tuple(findings), self.policy)
         return Report(
             plugin=PluginSummary(
-                path=elf.path, stamped=manifest is not None, stamp=stamp, tensorflow=built
+                path=elf.path,
+                stamped=manifest is not None,
+                stamp=stamp,
+                tensorflow=built or abi.origin,
             ),
             environment=self.summary,
             verdict=verdict_of(kept),
             findings=kept,
             unchecked=tuple(unchecked),
         )
+
+    def _judge_abi(
+        self, elf: ElfFile, plugin: PluginIdentity, manifest: Manifest | None, live: LiveView
+    ) -> AbiAnswer:
+        return judge_abi(elf, plugin, manifest, live.tensorflow, live.distribution)
 
     def _explain(
         self, prediction: Prediction, plugin: PluginIdentity, stamped_for: str | None

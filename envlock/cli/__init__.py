@@ -21,6 +21,10 @@ COMMANDS = {
     "stamp": ("stamp", "embed the manifest of the build environment into a plugin"),
     "show": ("show", "show a plugin's manifest and what its binary reveals"),
     "check": ("check", "say whether plugins fit an environment, without loading anything"),
+    "compat": (
+        "compat",
+        "say which TensorFlow releases would take a plugin, and why not the others",
+    ),
     "note": ("note", "write the manifest as source, to be linked into a plugin"),
     "scan": ("scan", "find the plugins under folders, environments and wheels, and check each"),
     "report": ("report", "write a check or drift report as HTML, Markdown, SARIF or JUnit"),

@@ -186,7 +186,10 @@ def _single(flags: tuple[str, ...], prefix: str) -> str | None:
 
 
 def _standard(producers: list[Producer], lines: list[str], names: bytes) -> int | None:
-    """The newest standard of any unit; from names alone 17, when they need 17 or later."""
+    """The newest standard of any unit, and at least 17 when names need it.
+
+    Debug information may be there for linked-in archives alone, so it does not outweigh the names.
+    """
     found = {
         _STANDARDS[match]
         for text in [producer.text for producer in producers] + lines
@@ -196,9 +199,9 @@ def _standard(producers: list[Producer], lines: list[str], names: bytes) -> int 
     if not found:
         found = {_LANGUAGES[p.language] for p in producers if p.language in _LANGUAGES}
     found.discard(98)
-    if found:
-        return max(found)
-    return 17 if _CXX17_NAMES.search(names) else None
+    if _CXX17_NAMES.search(names):
+        found.add(17)
+    return max(found, default=None)
 
 
 def _cxx11_abi(elf: ElfFile, names: bytes) -> bool | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 
 from ..errors import ManifestError
-from .file import PT_NOTE, SHF_ALLOC, SHT_NOBITS, ElfFile
+from .file import PT_NOTE, SHF_ALLOC, SHT_NOBITS, ElfFile, Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def find_stamp(elf: ElfFile) -> Stamp | None:
     type, or there twice with different content. Identical copies count as one: a static library
     linked twice does that.
     """
-    appended, linked = [], []
+    appended: list[Section] = []
+    linked: list[Section] = []
     for section in elf.sections:
         if section.name == SECTION and section.type != SHT_NOBITS:
             (linked if section.flags & SHF_ALLOC else appended).append(section)

@@ -78,7 +78,16 @@ if TYPE_CHECKING:
 class Comparison:
     """Everything a rule may look at: the plugin, its manifest, the live environment."""
 
-    __slots__ = ("abi_known", "linker_findings", "live", "manifest", "plugin", "uses_numpy_api")
+    __slots__ = (
+        "abi_known",
+        "abi_unsafe",
+        "linker_findings",
+        "live",
+        "manifest",
+        "origin_told",
+        "plugin",
+        "uses_numpy_api",
+    )
 
     def __init__(
         self,
@@ -88,13 +97,17 @@ class Comparison:
         *,
         linker_findings: tuple[Finding, ...] = (),
         abi_known: bool = False,
+        abi_unsafe: bool = False,
+        origin_told: bool = False,
         uses_numpy_api: bool = False,
     ) -> None:
         self.plugin = plugin
         self.manifest = manifest
         self.live = live
         self.linker_findings = linker_findings
-        self.abi_known = abi_known
+        self.abi_known = abi_known  # the binary interfaces of both releases were compared
+        self.abi_unsafe = abi_unsafe  # and they differ where the plugin depends on it
+        self.origin_told = origin_told  # what an unstamped plugin was built with is spoken of
         self.uses_numpy_api = uses_numpy_api
 
     @property

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def _version(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
-        yield Unchecked(
-            what="TensorFlow release", why="the plugin carries no manifest that names it"
-        )
+        if not c.abi_known and not c.origin_told:
+            why = "the plugin carries no manifest that names it"
+            yield Unchecked(what="TensorFlow release", why=why)
         return
     built, live = c.manifest.tensorflow, c.live.tensorflow
-    if built.version == live.version or c.refused:
-        return
+    if built.version == live.version or c.refused or c.abi_unsafe:
+        return  # nothing differs, or a finding says exactly what does
     c_api = c.plugin.compilation.uses_c_api_only
     same_minor = minor(built.version) == minor(live.version)
     message = f"built for TensorFlow {built.version}, this environment has {live.version}"

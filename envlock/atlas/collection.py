@@ -1,0 +1,118 @@
+"""All atlases at hand: the shipped one, and those that the user added for builds it does not know.
+
+Added atlases are looked for in `$ENVLOCK_ATLAS` (files or folders, separated by colons) and in
+`envlock/atlas` below the user's data folder (`$XDG_DATA_HOME`, default `~/.local/share`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InputError
+from .format import Atlas
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from ..models.manifest import LibraryIdentity
+    from .format import Release
+
+    class Installed(Protocol):
+        """An installed TensorFlow, as far as the atlas identifies it."""
+
+        @property
+        def version(self) -> str: ...
+        @property
+        def libraries(self) -> tuple[LibraryIdentity, ...]: ...
+
+
+SUFFIX = ".atlas"
+
+
+class Known:
+    """A release, the atlas that holds it, and whether it is the very build that was asked for."""
+
+    __slots__ = ("atlas", "exact", "release")
+
+    def __init__(self, atlas: Atlas, release: Release, exact: bool) -> None:
+        self.atlas = atlas
+        self.release = release
+        self.exact = exact
+
+
+def user_folder() -> str:
+    """Where `envlock atlas add` puts atlases by default."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(
+        os.path.expanduser("~"), ".local", "share"
+    )
+    return os.path.join(base, "envlock", "atlas")
+
+
+def added_files() -> list[str]:
+    """The atlases that the user added, in the order in which they are asked."""
+    found = []
+    named = [name for name in os.environ.get("ENVLOCK_ATLAS", "").split(":") if name]
+    for place in (*named, user_folder()):
+        if os.path.isdir(place):
+            names = sorted(name for name in os.listdir(place) if name.endswith(SUFFIX))
+            found += [os.path.join(place, name) for name in names]
+        elif place in named:
+            found.append(place)
+    return found
+
+
+def open_atlas() -> Atlas:
+    """The shipped atlas. Raises `InputError` when it is missing or damaged."""
+    return Atlas.open()
+
+
+def find_release(version: str, distribution: str | None) -> Known | None:
+    """A release by number, in the added atlases first.
+
+    Raises `InputError` when an atlas is damaged.
+    """
+    for atlas in (*map(Atlas.open, added_files()), open_atlas()):
+        release = atlas.find(version, distribution)
+        if release is not None:
+            return Known(atlas, release, False)
+    return None
+
+
+def find_installed(installed: Installed, distribution: str | None) -> Known | None:
+    """The build that is installed: the one with the same libraries, else the same release.
+
+    Raises `InputError` when an atlas is damaged.
+    """
+    own = {library.name: _mark(library.build_id, library.size) for library in installed.libraries}
+    second: Known | None = None
+    for atlas in (*map(Atlas.open, added_files()), open_atlas()):
+        for release in atlas.releases:
+            if release.version != installed.version:
+                continue
+            marks = {
+                one["name"]: _mark(one.get("build_id"), one.get("size"))
+                for one in release.libraries
+            }
+            shared = own.keys() & marks.keys()
+            if shared and all(own[name] == marks[name] for name in shared):
+                return Known(atlas, release, True)
+        release_of_number = atlas.find(installed.version, distribution)
+        if second is None and release_of_number is not None:
+            second = Known(atlas, release_of_number, False)
+    return second
+
+
+def _mark(build_id: str | None, size: int | None) -> str:
+    return build_id or f"{size} bytes"
+
+
+__all__ = [
+    "SUFFIX",
+    "InputError",
+    "Known",
+    "added_files",
+    "find_installed",
+    "find_release",
+    "open_atlas",
+]

@@ -1,0 +1,112 @@
+"""`compat`: one plugin against every TensorFlow release that the atlas knows."""
+
+from __future__ import annotations
+
+import os
+
+from .elf import ElfFile
+from .identity import read_identity
+from .judging import one_per_interface, possible_origins
+from .manifest_io import read_embedded
+from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
+from .models.report import PluginSummary, Unchecked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .abi.compat import Answer
+    from .atlas.format import Atlas
+    from .models.dependencies import Dependencies
+    from .models.manifest import Manifest
+
+
+def compat(
+    plugin: str | os.PathLike[str], *, distribution: str = "tensorflow-cpu"
+) -> CompatDocument:
+    """Every release's verdict, oldest first; no TensorFlow needs to be installed.
+
+    `distribution` decides between `tensorflow` and `tensorflow-cpu` where they differ for this
+    plugin. Raises `ElfError`, `FileAccessError`, `ManifestError`, and `InputError` for the atlas.
+    """
+    from .abi.compat import all_releases
+    from .atlas.collection import open_atlas
+    from .atlas.link import Wants
+
+    with ElfFile.open(plugin) as elf:
+        embedded = read_embedded(elf)
+        manifest = None if embedded is None else embedded.manifest
+        atlas = open_atlas()
+        recorded, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
+        answers = all_releases(Wants(elf), recorded, atlas, built)
+        return CompatDocument(
+            format=COMPAT_FORMAT,
+            plugin=PluginSummary(
+                path=elf.path,
+                stamped=manifest is not None,
+                stamp=None if embedded is None else embedded.stamp,
+                tensorflow=built,
+            ),
+            releases=tuple(_release(answer) for answer in _merged(answers, distribution)),
+            unchecked=tuple(unchecked),
+        )
+
+
+def _dependencies(
+    elf: ElfFile, manifest: Manifest | None, atlas: Atlas, distribution: str
+) -> tuple[Dependencies | None, str | None, list[Unchecked]]:
+    """What the plugin depends on, the release that it was built with, what is not known."""
+    from .abi.analyse import Evidence, dependencies
+
+    identity = read_identity(elf)
+    if identity.compilation.uses_c_api_only:
+        return None, _stamped_for(manifest), []
+    if manifest is not None and manifest.tensorflow is not None:
+        built = manifest.tensorflow.version
+        if manifest.abi is not None:
+            return manifest.abi, built, []
+        origin = atlas.find(built, manifest.tensorflow.distribution)
+        if origin is not None:
+            return dependencies(Evidence(elf), atlas, origin), built, []
+        return None, built, [_not_compared(f"the atlas does not know TensorFlow {built}")]
+    possible, words = possible_origins(elf, atlas, distribution)
+    interfaces = one_per_interface(possible)
+    if not interfaces:
+        return None, None, [_not_compared("no release of the atlas exports what it needs")]
+    release = interfaces[-1]
+    unchecked = []
+    if len(interfaces) > 1:
+        names = ", ".join(r.version for r in interfaces)
+        unchecked.append(
+            _not_compared(
+                f"without a stamp it can have been built with any of {names}{words}; "
+                f"{release.version} was taken"
+            )
+        )
+    return dependencies(Evidence(elf), atlas, release), release.version, unchecked
+
+
+def _stamped_for(manifest: Manifest | None) -> str | None:
+    return manifest.tensorflow.version if manifest and manifest.tensorflow else None
+
+
+def _not_compared(why: str) -> Unchecked:
+    return Unchecked(what="binary interface", why=why)
+
+
+def _merged(answers: list[Answer], distribution: str) -> list[Answer]:
+    """One answer a version: the wanted distribution's where both are known."""
+    chosen: dict[str, Answer] = {}
+    for answer in answers:
+        version = answer.release.version
+        if version not in chosen or answer.release.distribution == distribution:
+            chosen[version] = answer
+    return list(chosen.values())
+
+
+def _release(answer: Answer) -> CompatRelease:
+    return CompatRelease(
+        tensorflow=answer.release.version,
+        distribution=answer.release.distribution,
+        verdict=answer.verdict,
+        findings=answer.findings,
+        unchecked=answer.unchecked,
+    )

@@ -1,0 +1,207 @@
+"""The binary interface: does what the plugin depends on differ between its release and the live one.
+
+The dynamic linker has accepted the pair by then. What a stamped plugin depends on stands in its
+manifest, so the gate only compares; an unstamped one is analysed on the spot and judged against
+every release that it can have been built with.
+"""
+
+from __future__ import annotations
+
+from .errors import InputError
+from .models.report import Finding, Unchecked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .atlas.collection import Installed, Known
+    from .atlas.format import Atlas, Release
+    from .elf import ElfFile
+    from .models.dependencies import Dependencies
+    from .models.manifest import Manifest, PluginIdentity
+
+ADD = "envlock atlas add --env ENV -o FILE"
+
+
+class AbiAnswer:
+    """Findings about the binary interface; `known` when the two releases were really compared."""
+
+    __slots__ = ("findings", "known", "origin", "unchecked")
+
+    def __init__(
+        self,
+        findings: Sequence[Finding] = (),
+        unchecked: Sequence[Unchecked] = (),
+        *,
+        known: bool = False,
+        origin: str | None = None,
+    ) -> None:
+        self.findings = tuple(findings)
+        self.unchecked = tuple(unchecked)
+        self.known = known
+        self.origin = origin  # the release that an unstamped plugin was built with, if only one
+
+
+def _unknown(why: str) -> AbiAnswer:
+    return AbiAnswer(unchecked=(Unchecked(what="binary interface", why=why),))
+
+
+def judge_abi(
+    elf: ElfFile,
+    plugin: PluginIdentity,
+    manifest: Manifest | None,
+    installed: Installed,
+    distribution: str | None,
+) -> AbiAnswer:
+    """Compare what a plugin depends on with the installed TensorFlow.
+
+    Never raises for what cannot be compared: that is listed as unchecked.
+    """
+    if plugin.compilation.uses_c_api_only:
+        return AbiAnswer(known=True)
+    built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
+    if built == installed.version:
+        return AbiAnswer(known=True)  # another build of one release is a matter of its headers
+    from .atlas.collection import find_installed
+
+    try:
+        live = find_installed(installed, distribution)
+        if live is None:
+            return _unknown(
+                f"the atlas does not know TensorFlow {installed.version}; add it: `{ADD}`"
+            )
+        if manifest is not None and built is not None:
+            answer = _judge_stamped(elf, manifest, built, live)
+        else:
+            answer = _judge_unstamped(elf, live)
+    except InputError as error:
+        return _unknown(error.message)
+    answer = _readable(answer)
+    return answer if live.exact else _inexact(answer, installed.version)
+
+
+def _readable(answer: AbiAnswer) -> AbiAnswer:
+    """The same answer, with the names of functions demangled."""
+    if not answer.findings:
+        return answer
+    from .linker.names import demangle
+
+    findings = [f.replace(examples=tuple(demangle(f.examples))) for f in answer.findings]
+    return AbiAnswer(findings, answer.unchecked, known=answer.known, origin=answer.origin)
+
+
+def _inexact(answer: AbiAnswer, version: str) -> AbiAnswer:
+    """The installed libraries are not those of the release that stood in for them."""
+    doubt = Unchecked(
+        what="binary interface",
+        why=f"this TensorFlow {version} is not the build that the atlas knows under that number, "
+        f"it was judged by that one; add it: `{ADD}`",
+    )
+    return AbiAnswer(
+        answer.findings, (*answer.unchecked, doubt), known=answer.known, origin=answer.origin
+    )
+
+
+def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) -> AbiAnswer:
+    from .abi.findings import compare
+    from .atlas.collection import find_release
+
+    recorded: Dependencies | None = manifest.abi
+    if recorded is None:
+        from .abi.analyse import Evidence, dependencies
+
+        tensorflow = manifest.tensorflow
+        origin = find_release(built, tensorflow.distribution if tensorflow else None)
+        if origin is None:
+            return _unknown(
+                f"the manifest does not say what the plugin depends on, and the atlas does not know "
+                f"TensorFlow {built}; add it: `{ADD}`"
+            )
+        recorded = dependencies(Evidence(elf), origin.atlas, origin.release)
+    findings, unchecked = compare(recorded, live.atlas, live.release, (), built)
+    if any(finding.verdict == "unsafe" for finding in findings):
+        fits = fitting_releases(elf, recorded, built, live.release.distribution)
+        findings, unchecked = compare(recorded, live.atlas, live.release, fits, built)
+    return AbiAnswer(findings, unchecked, known=True)
+
+
+def fitting_releases(
+    elf: ElfFile, recorded: Dependencies, built: str | None, distribution: str
+) -> list[str]:
+    """The public releases of a distribution that link and whose binary interface fits."""
+    from .abi.compat import all_releases, fitting
+    from .atlas.collection import open_atlas
+    from .atlas.link import Wants
+
+    atlas = open_atlas()
+    return fitting(all_releases(Wants(elf), recorded, atlas, built), distribution)
+
+
+def _judge_unstamped(elf: ElfFile, live: Known) -> AbiAnswer:
+    from .abi.analyse import Evidence, dependencies
+    from .abi.findings import compare
+    from .atlas.collection import open_atlas
+
+    atlas = open_atlas()
+    version = live.release.version
+    possible, words = possible_origins(elf, atlas, live.release.distribution)
+    if not possible:
+        return _unknown("no release of the atlas exports what the plugin needs")
+    if any(
+        r.version == version or (live.atlas is atlas and r.abi == live.release.abi)
+        for r in possible
+    ):
+        why = f"without a stamp nothing proves that it was built with {version}{words}"
+        return AbiAnswer(unchecked=(Unchecked(what="TensorFlow release", why=why),))
+    evidence = Evidence(elf)
+    judged = []
+    for release in one_per_interface(possible):
+        recorded = dependencies(evidence, atlas, release)
+        findings, unchecked = compare(recorded, live.atlas, live.release, (), release.version)
+        judged.append((release, recorded, findings, unchecked))
+    # It is a danger only if it is one wherever the plugin can come from.
+    judged.sort(key=lambda item: sum(f.verdict == "unsafe" for f in item[2]))
+    release, recorded, findings, unchecked = judged[0]
+    if any(finding.verdict == "unsafe" for finding in findings):
+        fits = fitting_releases(elf, recorded, release.version, live.release.distribution)
+        findings, unchecked = compare(recorded, live.atlas, live.release, fits, release.version)
+    only = release.version if len(judged) == 1 else None
+    return AbiAnswer(findings, unchecked, known=True, origin=only)
+
+
+def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[list[Release], str]:
+    """The releases that an unstamped plugin can have been built with, and in words why these."""
+    from .abi.origin import candidates, find_origin
+    from .atlas.link import Wants, missing
+
+    lacking = missing(Wants(elf), atlas)
+    origin = find_origin(elf.path)
+    linking = [release for release in atlas.releases if not lacking[release.index]]
+    found = candidates(linking, origin)
+    own = [release for release in found if release.distribution == distribution]
+    words = ""
+    if origin.package is not None and origin.requirement is not None:
+        words = f"; {origin.package} asks for tensorflow {origin.requirement}"
+    return own or found, words
+
+
+def one_per_interface(releases: Sequence[Release]) -> list[Release]:
+    """One release of each binary interface, the newest."""
+    newest: dict[int, Release] = {}
+    for release in releases:
+        newest[release.abi] = release
+    return list(newest.values())
+
+
+def record_dependencies(
+    elf: ElfFile, installed: Installed, distribution: str | None
+) -> Dependencies | None:
+    """What the manifest records of a plugin built with the installed TensorFlow.
+
+    None when no atlas knows that release. Raises `InputError` when an atlas is damaged.
+    """
+    from .abi.analyse import Evidence, dependencies
+    from .atlas.collection import find_installed
+
+    known = find_installed(installed, distribution)
+    return None if known is None else dependencies(Evidence(elf), known.atlas, known.release)

@@ -1,0 +1,34 @@
+"""What `compat` answers: a verdict for every TensorFlow release that the atlas knows."""
+
+from __future__ import annotations
+
+from .record import Record
+from .report import VERDICTS, Finding, PluginSummary, Unchecked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import ClassVar
+
+COMPAT_FORMAT = "envlock.compat/1"
+
+
+class CompatRelease(Record):
+    """One release; `tensorflow` is its version."""
+
+    tensorflow: str
+    distribution: str
+    verdict: str
+    findings: tuple[Finding, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"verdict": VERDICTS}
+
+
+class CompatDocument(Record):
+    """One plugin against every release; `releases` is empty when it could not be read."""
+
+    format: str
+    plugin: PluginSummary
+    releases: tuple[CompatRelease, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (COMPAT_FORMAT,)}
