@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 
 from .elf import ElfFile
+from .errors import UsageError
 from .identity import read_identity
 from .judging import one_per_interface, possible_origins
 from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
-from .models.report import PluginSummary, Unchecked
+from .models.policy import DEFAULT, PolicyFile
+from .models.report import EnvironmentSummary, PluginSummary, Report, Unchecked
+from .policies import apply_policy, verdict_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +51,38 @@ def compat(
             releases=tuple(_release(answer) for answer in _merged(answers, distribution)),
             unchecked=tuple(unchecked),
         )
+
+
+def check_release(
+    plugin: str | os.PathLike[str],
+    version: str,
+    *,
+    distribution: str = "tensorflow-cpu",
+    policy: PolicyFile = DEFAULT,
+) -> Report:
+    """The report on one plugin against a public release that need not be installed.
+
+    Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
+    """
+    answer = compat(plugin, distribution=distribution)
+    wanted = next((r for r in answer.releases if r.tensorflow == version), None)
+    if wanted is None:
+        known = ", ".join(r.tensorflow for r in answer.releases)
+        raise UsageError(
+            f"the atlas does not know TensorFlow {version}", hint=f"it knows {known or 'none'}"
+        )
+    findings = apply_policy(wanted.findings, policy)
+    rest = Unchecked(
+        what="everything but TensorFlow",
+        why="no environment was named: libraries, C and C++ run time, Python, numpy",
+    )
+    return Report(
+        plugin=answer.plugin,
+        environment=EnvironmentSummary(tensorflow=version, distribution=wanted.distribution),
+        verdict=verdict_of(findings),
+        findings=findings,
+        unchecked=(*answer.unchecked, *wanted.unchecked, rest),
+    )
 
 
 def _dependencies(

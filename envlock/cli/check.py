@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from .common import add_environment, add_format, add_output, emit, to_json
 
 TYPE_CHECKING = False
@@ -40,6 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     policy = resolve_policy(arguments.policy)
     if arguments.fail_on:
         policy = policy.replace(fail_on=arguments.fail_on)
+    if arguments.tensorflow:
+        if arguments.env:
+            raise UsageError(
+                "`--tensorflow` and `--env` name two different things to check against"
+            )
+        reports = _against_release(arguments, policy)
+        _emit(reports, arguments)
+        return exit_status(reports, policy)
     try:
         reports = check_many(arguments.plugins, env=arguments.env, policy=policy)
     except InputError as error:
@@ -50,6 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     _emit(reports, arguments)
     return exit_status(reports, policy)
+
+
+def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
+    from ..checking import expand, unreadable_report
+    from ..compatibility import check_release
+    from ..models.report import EnvironmentSummary
+
+    reports = []
+    for path in expand(arguments.plugins):
+        try:
+            reports.append(check_release(path, arguments.tensorflow, policy=policy))
+        except InputError as error:
+            environment = EnvironmentSummary(tensorflow=arguments.tensorflow)
+            reports.append(unreadable_report(path, error, environment))
+    return tuple(reports)
 
 
 def _emit(reports: tuple[Report, ...], arguments: argparse.Namespace) -> None:
