@@ -20,6 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_environment(parser)
     parser.add_argument(
+        "--tensorflow",
+        metavar="VERSION",
+        help="check against this public release instead of an environment; it need not be installed",
+    )
+    parser.add_argument(
         "--policy", metavar="FILE", help="a policy file, or strict, default, lenient"
     )
     parser.add_argument(
@@ -65,14 +70,14 @@ def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple
     from ..compatibility import check_release
     from ..models.report import EnvironmentSummary
 
-    reports = []
-    for path in expand(arguments.plugins):
+    def one(path: str) -> Report:
         try:
-            reports.append(check_release(path, arguments.tensorflow, policy=policy))
+            return check_release(path, arguments.tensorflow, policy=policy)
         except InputError as error:
             environment = EnvironmentSummary(tensorflow=arguments.tensorflow)
-            reports.append(unreadable_report(path, error, environment))
-    return tuple(reports)
+            return unreadable_report(path, error, environment)
+
+    return tuple(one(path) for path in expand(arguments.plugins))
 
 
 def _emit(reports: tuple[Report, ...], arguments: argparse.Namespace) -> None:
