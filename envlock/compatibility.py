@@ -7,7 +7,7 @@ import os
 from .elf import ElfFile
 from .errors import UsageError
 from .identity import read_identity
-from .judging import one_per_interface, possible_origins
+from .judging import demangled, one_per_interface, possible_origins
 from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
 from .models.policy import DEFAULT, PolicyFile
@@ -142,6 +142,6 @@ def _release(answer: Answer) -> CompatRelease:
         tensorflow=answer.release.version,
         distribution=answer.release.distribution,
         verdict=answer.verdict,
-        findings=answer.findings,
+        findings=demangled(answer.findings),
         unchecked=answer.unchecked,
     )

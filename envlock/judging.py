@@ -36,7 +36,7 @@ class AbiAnswer:
         known: bool = False,
         origin: str | None = None,
     ) -> None:
-        self.findings = tuple(findings)
+        self.findings = demangled(findings)
         self.unchecked = tuple(unchecked)
         self.known = known
         self.origin = origin  # the release that an unstamped plugin was built with, if only one
@@ -76,18 +76,16 @@ def judge_abi(
             answer = _judge_unstamped(elf, live)
     except InputError as error:
         return _unknown(error.message)
-    answer = _readable(answer)
     return answer if live.exact else _inexact(answer, installed.version)
 
 
-def _readable(answer: AbiAnswer) -> AbiAnswer:
-    """The same answer, with the names of functions demangled."""
-    if not answer.findings:
-        return answer
+def demangled(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings with the names of functions in their examples made readable."""
+    if not findings:
+        return ()
     from .linker.names import demangle
 
-    findings = [f.replace(examples=tuple(demangle(f.examples))) for f in answer.findings]
-    return AbiAnswer(findings, answer.unchecked, known=answer.known, origin=answer.origin)
+    return tuple(f.replace(examples=tuple(demangle(f.examples))) for f in findings)
 
 
 def _inexact(answer: AbiAnswer, version: str) -> AbiAnswer:
