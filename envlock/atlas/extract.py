@@ -85,14 +85,15 @@ def headers(folder: str, version: str, compiler: Compiler, cache: str | None = N
     standard = probe.standard_of(version)
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(work, "probe.cc")
-        missing = probe.write_source(include, source)
+        digest, included = probe.prepare(compiler, include, standard, source)
         kept = None
         if cache is not None:
-            digest = probe.preprocess(compiler, include, standard, source)
             kept = os.path.join(cache, digest + ".json.gz")
             if os.path.exists(kept):
                 return load_part(kept)
-        target, dump = probe.compile_probe(compiler, include, standard, source, work)
+        target, dump, included = probe.compile_probe(
+            compiler, include, standard, source, work, included
+        )
         with ElfFile.open(target) as elf:
             layouts = Reader(Dwarf(elf)).read()
         owners = gimple.method_owners(layouts)
@@ -103,7 +104,7 @@ def headers(folder: str, version: str, compiler: Compiler, cache: str | None = N
         "format": PART_FORMAT,
         "compiler": compiler.version,
         "standard": standard,
-        "missing_headers": list(missing),
+        "missing_headers": [header for header in probe.HEADERS if header not in included],
         "resolved": [analysis.resolved, analysis.unresolved],
         "classes": _classes(layouts),
         **_functions(functions),

@@ -15,7 +15,7 @@ from ..errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 #: Headers that plugins include. One that a release lacks is left out and listed in the result.
 HEADERS = (
@@ -47,6 +47,22 @@ HEADERS = (
     "tensorflow/core/util/example_proto_fast_parsing.h",
     "tensorflow/core/util/guarded_philox_random.h",
     "tensorflow/core/example/example.pb.h",
+    "tensorflow/core/public/session.h",
+    "tensorflow/core/framework/collective.h",
+    "tensorflow/core/framework/device_factory.h",
+    "tensorflow/core/framework/kernel_def_builder.h",
+    "tensorflow/core/framework/run_handler.h",
+    "tensorflow/core/framework/tensor_util.h",
+    "tensorflow/core/graph/graph.h",
+    "tensorflow/core/common_runtime/optimization_registry.h",
+    "tensorflow/core/grappler/optimizers/custom_graph_optimizer_registry.h",
+    "tensorflow/core/lib/monitoring/counter.h",
+    "tensorflow/core/lib/monitoring/gauge.h",
+    "tensorflow/core/lib/random/simple_philox.h",
+    "tensorflow/core/profiler/lib/traceme.h",
+    "tensorflow/core/platform/retrying_file_system.h",
+    "tensorflow/core/util/tensor_bundle/tensor_bundle.h",
+    "tensorflow/core/util/stream_executor_util.h",
     "external/com_googlesource_code_re2/re2/re2.h",
 )
 #: Include folders beside `include` itself.
@@ -87,16 +103,16 @@ def standard_of(version: str) -> str:
     return "c++14" if numbers < [2, 10] else "c++17"
 
 
-def write_source(include: str, target: str) -> tuple[str, ...]:
-    """Write the probe for an include folder; gives the headers that are missing there."""
-    missing = []
+def write_source(include: str, target: str, unwanted: Collection[str] = ()) -> list[str]:
+    """Write the probe for an include folder; gives the headers in it, one a line."""
+    headers = [
+        header
+        for header in HEADERS
+        if header not in unwanted and os.path.isfile(os.path.join(include, header))
+    ]
     with open(target, "w", encoding="ascii") as file:
-        for header in HEADERS:
-            if os.path.isfile(os.path.join(include, header)):
-                file.write(f'#include "{header}"\n')
-            else:
-                missing.append(header)
-    return tuple(missing)
+        file.writelines(f'#include "{header}"\n' for header in headers)
+    return headers
 
 
 def _arguments(compiler: Compiler, include: str, standard: str) -> list[str]:
@@ -105,20 +121,31 @@ def _arguments(compiler: Compiler, include: str, standard: str) -> list[str]:
     return [*compiler.command, f"-std={standard}", "-D_GLIBCXX_USE_CXX11_ABI=1", *folders, *_FLAGS]
 
 
-def preprocess(compiler: Compiler, include: str, standard: str, source: str) -> str:
-    """SHA-256 of the preprocessed probe without line markers: equal text, equal facts."""
-    command = [*_arguments(compiler, include, standard), "-E", "-P", source]
-    run = subprocess.run(command, capture_output=True, timeout=600)
-    if run.returncode:
-        raise _failed(run.stderr)
+def prepare(compiler: Compiler, include: str, standard: str, source: str) -> tuple[str, list[str]]:
+    """Write a probe that can be preprocessed, leaving out headers that cannot.
+
+    Gives the SHA-256 of the preprocessed text without line markers (equal text, equal facts) and
+    the headers in it.
+    """
+    unwanted: set[str] = set()
+    while True:
+        headers = write_source(include, source, unwanted)
+        command = [*_arguments(compiler, include, standard), "-E", "-P", source]
+        run = subprocess.run(command, capture_output=True, timeout=600)
+        if run.returncode == 0:
+            break
+        unwanted.add(_blamed(run.stderr, source, headers))
     text = run.stdout.replace(os.fsencode(include), b"")
-    return hashlib.sha256(text + compiler.version.encode()).hexdigest()
+    return hashlib.sha256(text + compiler.version.encode()).hexdigest(), headers
 
 
 def compile_probe(
-    compiler: Compiler, include: str, standard: str, source: str, work: str
-) -> tuple[str, str]:
-    """Compile; gives the paths of the object (debug information) and of the dump."""
+    compiler: Compiler, include: str, standard: str, source: str, work: str, headers: list[str]
+) -> tuple[str, str, list[str]]:
+    """Compile, leaving out headers that do not compile.
+
+    Gives the paths of the object (debug information) and of the dump, and the headers compiled.
+    """
     target, dump = os.path.join(work, "probe.o"), os.path.join(work, "probe.ssa")
     command = [
         *_arguments(compiler, include, standard),
@@ -128,10 +155,22 @@ def compile_probe(
         target,
         source,
     ]
-    run = subprocess.run(command, capture_output=True, timeout=1800)
-    if run.returncode:
-        raise _failed(run.stderr)
-    return target, dump
+    unwanted = set(HEADERS) - set(headers)
+    while True:
+        run = subprocess.run(command, capture_output=True, timeout=1800)
+        if run.returncode == 0:
+            return target, dump, headers
+        unwanted.add(_blamed(run.stderr, source, headers))
+        headers = write_source(include, source, unwanted)
+
+
+def _blamed(output: bytes, source: str, headers: list[str]) -> str:
+    """The header of the probe that the first error comes from. Raises `InputError` if none does."""
+    match = re.search(re.escape(source) + r":(\d+)", output.decode("utf-8", "replace"))
+    number = int(match[1]) if match else 0
+    if not 0 < number <= len(headers) or len(headers) < len(HEADERS) // 2:
+        raise _failed(output)
+    return headers[number - 1]
 
 
 def _failed(output: bytes) -> InputError:
