@@ -1,6 +1,6 @@
 """What stamping costs: `envlock stamp` of large libraries beside `cp` followed by fsync.
 
-    python -m benchmarks.stamp [--runs N] [--library FILE]...
+    python -m benchmarks.stamp [--runs N] [--made | --library FILE...]
 
 Both write a new file from the same cached source, in turn. The libraries are TensorFlow's own
 (65 MB and 780 MB); where its environment cannot be made, two of that size are compiled on the spot.
@@ -48,8 +48,10 @@ def measured(command: Sequence[str]) -> tuple[float, int]:
     return time.perf_counter() - started, usage.ru_maxrss >> 10
 
 
-def libraries() -> tuple[TfEnvironment, list[Path]]:
+def libraries(own: bool) -> tuple[TfEnvironment, list[Path]]:
     """An environment to record, and one library of 65 MB and one of 780 MB."""
+    if own:
+        return ensure(FALLBACK), [made(65), made(780)]
     try:
         environment = ensure(RELEASE)
     except CannotEnsure as problem:
@@ -76,8 +78,8 @@ def made(megabytes: int) -> Path:
 
 def compare(library: Path, environment: TfEnvironment, runs: int) -> None:
     """Measure one library and print its lines."""
-    source = FOLDER / library.name
-    source.write_bytes(b"")  # a copy of its own: TensorFlow's may be a hard link into a cache
+    # A copy of its own, on the file system that is written to, and not hard-linked anywhere.
+    source = FOLDER / "source.so"
     subprocess.run(["cp", str(library), str(source)], check=True)
     size = source.stat().st_size
     copied, stamped = FOLDER / "copied.so", FOLDER / "stamped.so"
@@ -114,9 +116,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--library", type=Path, action="append", help="measure these instead")
+    parser.add_argument("--made", action="store_true", help="measure libraries made for this")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    environment, found = libraries()
+    environment, found = libraries(arguments.made)
     print(machine())
     for library in arguments.library or found:
         compare(library, environment, arguments.runs)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Bytes held in memory while comparing, and given to the kernel at once while copying.
 BLOCK = 1 << 20
-STEP = 16 << 20
+STEP = 4 << 20
 #: ioctl FICLONE: share the blocks of the source (btrfs, xfs); linux/fs.h.
 FICLONE = 0x40049409
 #: A way of copying that these files do not have; the next one is tried.
@@ -222,11 +222,11 @@ def _compare_range(
     target: str,
     copier: _Copier,
 ) -> None:
-    first, second = bytearray(min(BLOCK, size)), bytearray(min(BLOCK, size))
+    first, second = _buffer(min(BLOCK, size)), _buffer(min(BLOCK, size))
     for done in range(0, size, BLOCK):
         length = min(BLOCK, size - done)
         if length < len(first):
-            first, second = bytearray(length), bytearray(length)
+            first, second = _buffer(length), _buffer(length)
         copier.wait(at + done + length)
         if os.preadv(source, [first], start + done) != length:
             raise Shrunk
@@ -236,6 +236,14 @@ def _compare_range(
                 first[offset : offset + len(content)] = content
         if first != second:
             raise mismatch(target, f"a byte between {at + done} and {at + done + length} differs")
+
+
+def _buffer(size: int) -> bytearray:
+    """Memory to read into. A large allocation starts 16 bytes behind a page's start, and some
+    processors copy whole pages to just there three times slower than to anywhere else."""
+    buffer = bytearray(size + 48)
+    del buffer[:48]  # moves the start, not the content
+    return buffer
 
 
 def sync_folder(folder: str) -> None:
