@@ -13,13 +13,13 @@ import os
 from ..elf.file import ElfFile
 from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK
 from ..errors import ElfError
-from .header import Rejection, cut_off, isa_needed
+from .header import Rejection, cut_off, inspect, isa_needed, verify_header, verify_mapping
 from .library import Library, open_plugin
 from .lookup import LookupScope, Version
 from .mapping import Mapper, relocation_order
 from .prediction import MissingSymbol, MissingVersion, Prediction
 from .scope import LoadedObject, Namespace
-from .search import Found
+from .search import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,24 +41,62 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     Raises `FileAccessError` when the file cannot be opened and `ElfError` when it is no ELF file
     or its own tables contradict each other; everything else is an answer.
     """
-    path = plugin if isinstance(plugin, str) else plugin.path
+    if isinstance(plugin, str):
+        return _predict_path(plugin, scope)
+    prediction = _begin(plugin.path, scope)
+    if prediction.already_loaded:
+        return prediction
+    library = _checked(plugin, scope, prediction)
+    if library is not None:
+        _continue(library, scope, prediction)
+    return prediction
+
+
+def _begin(path: str, scope: LiveScope) -> Prediction:
     prediction = Prediction(path)
     prediction.scope = scope
     prediction.unchecked = tuple(scope.unchecked)
+    prediction.already_loaded = scope.namespace.find(path) is not None
+    return prediction
+
+
+def _predict_path(path: str, scope: LiveScope) -> Prediction:
+    """`predict` for a path: the file is closed again, so that many cost the memory of one."""
+    prediction = _begin(path, scope)
+    if prediction.already_loaded:
+        return prediction
+    place = path
+    if "/" not in path:
+        found = scope.searcher.find(path, None, scope.main)
+        if isinstance(found, NotFound):
+            prediction.fail(found.outcome, found.reason, found.error)
+            return prediction
+        place = found.path
+    answer = inspect(place, scope.host)
+    if isinstance(answer, ElfFile):
+        with answer as elf:
+            _continue(Library(elf, place), scope, prediction)
+    elif isinstance(answer, int):
+        text = f"{path}: cannot open shared object file: {os.strerror(answer)}"
+        prediction.fail("refused", "file", text)
+        open_plugin(place).close()  # says which of the errors it is
+    elif answer.reason == "damaged":
+        raise ElfError(answer.text)
+    else:
+        _reject(answer, path, prediction)
+    return prediction
+
+
+def _continue(library: Library, scope: LiveScope, prediction: Prediction) -> None:
+    """The file is one that dlopen maps: its dependencies, versions and symbols."""
     namespace = Namespace(scope.namespace)
-    mapper = Mapper(namespace, scope.searcher, scope.main)
-    if namespace.find(path) is not None:
-        prediction.already_loaded = True
-        return prediction
-    library = _open(plugin, path, scope, prediction, mapper)
-    if library is None:
-        return prediction
     if namespace.by_identity(library.identity) is not None:
         prediction.already_loaded = True
-        return prediction
+        return
     prediction.cut_off = cut_off(library.elf)
     root = LoadedObject(library.path, library, how="path", new=True)
-    namespace.add(root, path)
+    namespace.add(root, prediction.path)
+    mapper = Mapper(namespace, scope.searcher, scope.main)
     try:
         _Opening(scope, prediction, mapper, root).run()
     except ElfError as error:
@@ -66,48 +104,15 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
             raise
         # Another library is damaged: the linker trusts its tables and may do anything.
         prediction.fail("crash", "damaged", error.message)
-    return prediction
 
 
-def _open(
-    plugin: str | ElfFile, path: str, scope: LiveScope, prediction: Prediction, mapper: Mapper
-) -> Library | None:
-    """The plugin's library; None when dlopen refuses it by its header (recorded)."""
-    if isinstance(plugin, str) and "/" not in plugin:
-        found = scope.searcher.find(plugin, None, scope.main)
-        if isinstance(found, Found):
-            return (
-                found.library
-                if found.path == found.library.path
-                else Library(found.library.elf, found.path)
-            )
-        prediction.fail(found.outcome, found.reason, found.error)
-        return None
-    if not isinstance(plugin, str):
-        return _checked(plugin, path, scope, prediction)
-    answer = scope.pool.open(path)
-    if isinstance(answer, Library):
-        return answer if answer.path == path else Library(answer.elf, path)
-    if isinstance(answer, int):
-        text = f"{path}: cannot open shared object file: {os.strerror(answer)}"
-        prediction.fail("refused", "file", text)
-        open_plugin(path).close()  # says which of the errors it is
-        return None
-    if answer.reason == "damaged":
-        raise ElfError(answer.text)
-    _reject(answer, path, prediction)
-    return None
-
-
-def _checked(elf: ElfFile, path: str, scope: LiveScope, prediction: Prediction) -> Library | None:
-    """The same checks on a file that is open already."""
-    from .header import verify_header, verify_mapping
-
+def _checked(elf: ElfFile, scope: LiveScope, prediction: Prediction) -> Library | None:
+    """`inspect` for a file that is open already; None when dlopen refuses it (recorded)."""
     answer = verify_header(elf, scope.host) or verify_mapping(elf, scope.host)
     if answer is not None:
-        _reject(answer, path, prediction)
+        _reject(answer, elf.path, prediction)
         return None
-    return Library(elf, path)
+    return Library(elf, elf.path)
 
 
 def _reject(answer: Rejection, path: str, prediction: Prediction) -> None:
