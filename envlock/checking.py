@@ -12,7 +12,7 @@ from .elf import ElfFile
 from .environment.live import Environment
 from .errors import EnvironmentUnreadable, InputError
 from .identity import read_identity, uses_numpy_api
-from .judging import AbiAnswer, judge_abi
+from .judging import AbiAnswer, judge_abi, releases_that_fit
 from .linker.resolve import predict
 from .live import LiveView
 from .manifest_io import read_embedded
@@ -20,6 +20,7 @@ from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from .policies import apply_policy, resolve_policy, verdict_of
 from .rules import RULES, Comparison
+from .rules.base import install_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .linker.scope import LiveScope
     from .models.manifest import Manifest, PluginIdentity
 
+SKEW = "tensorflow-skew"
 NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
 
 
@@ -125,6 +127,7 @@ class Checker:
         linker_findings = self._explain(prediction, plugin, built)
         live = LiveView(self.environment, self.scope, prediction)
         refused = any(finding.verdict == "incompatible" for finding in linker_findings)
+        linker_findings = self._with_fitting_releases(linker_findings, elf, manifest, live)
         abi = AbiAnswer() if refused else self._judge_abi(elf, plugin, manifest, live)
         comparison = Comparison(
             plugin,
@@ -172,6 +175,20 @@ class Checker:
         from .linker.causes import explain
 
         return explain(prediction, plugin, self.environment, stamped_for)
+
+    def _with_fitting_releases(
+        self, findings: tuple[Finding, ...], elf: ElfFile, manifest: Manifest | None, live: LiveView
+    ) -> tuple[Finding, ...]:
+        """The same findings; where another TensorFlow is the remedy, it names those that fit."""
+        if not any(finding.rule == SKEW for finding in findings):
+            return findings
+        fits = releases_that_fit(elf, manifest, live.distribution)
+        if not fits:
+            return findings
+        built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
+        best = built if built in fits else fits[-1]
+        remedy = f"{install_command(live, f'=={best}')}  # fits: {', '.join(fits)}"
+        return tuple(f.replace(remedy=remedy) if f.rule == SKEW else f for f in findings)
 
     def _unreadable(self, path: str, error: InputError) -> Report:
         return unreadable_report(path, error, self.summary)

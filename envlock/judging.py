@@ -135,6 +135,24 @@ def fitting_releases(
     return fitting(all_releases(Wants(elf), recorded, atlas, built), distribution)
 
 
+def releases_that_fit(
+    elf: ElfFile, manifest: Manifest | None, distribution: str | None
+) -> list[str]:
+    """The public releases that take a plugin, oldest first; for a remedy, so it never raises.
+
+    For an unstamped plugin, those that it can have been built with.
+    """
+    name = distribution or "tensorflow-cpu"
+    try:
+        if manifest is not None and manifest.tensorflow is not None and manifest.abi is not None:
+            return fitting_releases(elf, manifest.abi, manifest.tensorflow.version, name)
+        from .atlas.collection import open_atlas
+
+        return [release.version for release in possible_origins(elf, open_atlas(), name)[0]]
+    except InputError:
+        return []
+
+
 def _judge_unstamped(elf: ElfFile, live: Known) -> AbiAnswer:
     from .abi.analyse import Evidence, dependencies
     from .abi.findings import compare
