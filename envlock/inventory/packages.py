@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"^Tag:[ \t]*([A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+)[ \t]*$", re.M)
 _BUILD = re.compile(r"^Build:[ \t]*(\d\w*)[ \t]*$", re.M)
-_COMMIT = re.compile(r"[0-9A-Za-z_.+-]{1,100}$")
-_HEX = re.compile(r"[0-9a-f]{32,128}$")
+_COMMIT = re.compile(r"[0-9A-Za-z_.+-]{1,100}\Z")
+_HEX = re.compile(r"[0-9a-f]{32,128}\Z")
 _METADATA = ("/METADATA", "/PKG-INFO")
 
 #: What an installer adds to a dist-info; it differs between installers, not between packages.

@@ -30,6 +30,8 @@ _IMPORT = re.compile(rb"N10tensorflow|^TF_", re.M)
 _OWN = re.compile(rb"libtensorflow(?:_framework|_cc)?\.so|(?:lib)?_pywrap_tensorflow\w*\.so")
 #: What the `tensorflow` package folder holds; plugins are never in it.
 _PACKAGE = frozenset({"libtensorflow_framework.so.2", "__init__.py", "python"})
+#: Bytes of a plugin that its digest covers: more than any library has.
+_LARGEST = 1 << 34
 #: Folders that hold no plugins and many files.
 _SKIPPED = frozenset({"__pycache__", "include", "node_modules", ".git", "conda-meta", "pkgs"})
 
@@ -177,5 +179,5 @@ def _digest(
                     pass
     from .integrity import file_digest
 
-    found = file_digest(path, "sha256")
+    found = file_digest(path, "sha256", _LARGEST)
     return None if found is None else f"sha256:{found.hex()}"

@@ -36,7 +36,7 @@ TENSORFLOWS = re.compile(
     r"(?:intel-)?tensorflow(?:-(?:cpu|gpu|rocm|intel|macos|cpu-aws|aarch64|directml|base))?$"
     r"|tf-nightly(?:-(?:cpu|gpu))?$|nvidia-tensorflow$"
 )
-_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*t?$")
+_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*t?\Z")
 _SNIFFED = 64
 
 

@@ -31,7 +31,7 @@ PATIENCE = 30.0
 #: A snapshot of 2,000 packages and 100 stamped plugins has 5 MB.
 SNAPSHOT_LIMIT = 1 << 27
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
 _CREATE = """
 CREATE TABLE snapshots (

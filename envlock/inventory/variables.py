@@ -83,9 +83,9 @@ SWITCHES = (
 _TERRAFORM = re.compile(
     r"TF_(?:VAR|TOKEN|CLI|LOG|INPUT|IN_AUTOMATION|WORKSPACE|DATA_DIR|PLUGIN_CACHE|REGISTRY|ACC)"
 )
-_OTHERS = re.compile(r"(?:TF|CUDA|CUDNN|TENSORFLOW)_[A-Z0-9_]{1,80}$")
-_SWITCH = re.compile(r"[A-Za-z0-9_.,:=+-]{0,120}$")
-_XLA = re.compile(r"(?:--[a-z0-9_]+(?:=[A-Za-z0-9_.,-]{0,40})?\s*){0,20}$")
+_OTHERS = re.compile(r"(?:TF|CUDA|CUDNN|TENSORFLOW)_[A-Z0-9_]{1,80}\Z")
+_SWITCH = re.compile(r"[A-Za-z0-9_.,:=+-]{0,120}\Z")
+_XLA = re.compile(r"(?:--[a-z0-9_]+(?:=[A-Za-z0-9_.,-]{0,40})?\s*){0,20}\Z")
 #: Looks like a key or a token, so it is not a switch.
 _SECRET = re.compile(r"[A-Za-z0-9+/_-]{28,}")
 

@@ -53,7 +53,8 @@ def make_wheel(
         lines = ["[console_scripts]", *(f"{one} = {module}:main" for one in scripts)]
         members[f"{info}/entry_points.txt"] = ("\n".join(lines) + "\n").encode()
     record = [
-        f"{path},sha256={_digest(content)},{len(content)}" for path, content in members.items()
+        f"{_quoted(path)},sha256={_digest(content)},{len(content)}"
+        for path, content in members.items()
     ]
     members[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     path = folder / f"{stem}{f'-{build}' if build else ''}-{tag}.whl"
@@ -61,6 +62,10 @@ def make_wheel(
         for member, content in members.items():
             archive.writestr(zipfile.ZipInfo(member, (2020, 1, 1, 0, 0, 0)), content)
     return path
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if "," in path else path
 
 
 def _digest(content: bytes) -> str:

@@ -9,8 +9,11 @@ from ...errors import DependencyMissing, InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
+#: Lists and mappings inside each other; lock files have six.
+_MAX_DEPTH = 64
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -157,6 +160,7 @@ def parse_yaml(path: str, text: str) -> dict[str, Any]:
         raise missing("PyYAML", "locks", path) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _limit_depth(path, yaml.parse(text, Loader=loader))
         value = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
@@ -164,6 +168,19 @@ def parse_yaml(path: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise LockFileError(f"`{path}` is not a YAML mapping")
     return value
+
+
+def _limit_depth(path: str, events: Iterable[Any]) -> None:
+    """Refuse deep nesting before anything is built: libyaml's composer recurses in C."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        if kind.endswith("StartEvent"):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise LockFileError(f"`{path}` is nested deeper than {_MAX_DEPTH} levels")
+        elif kind.endswith("EndEvent"):
+            depth -= 1
 
 
 def table(value: object) -> dict[str, Any]:

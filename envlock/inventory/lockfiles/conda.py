@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from .base import Target
 
-_ARCHIVE = re.compile(r"(?:\.conda|\.tar\.bz2)$")
+_ARCHIVE = re.compile(r"(?:\.conda|\.tar\.bz2)\Z")
 # A conda match specification as environment files have them; brackets are conda's long form.
 _SPEC = re.compile(
     r"^(?:(?P<channel>[^\s:]+)::?)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<rest>.*)$"
 )
-_BRACKETS = re.compile(r"\[(.*)\]\s*$")
+_BRACKETS = re.compile(r"\[(.*)\]\s*\Z")
 _KEY = re.compile(r"(\w+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^,\s]+))")
 
 

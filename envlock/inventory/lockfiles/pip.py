@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .base import Target
 
 _HASH = re.compile(r"\s--hash[= ]\s*([a-z0-9]+:[0-9a-fA-F]+)")
-_COMMENT = re.compile(r"(^|\s)#.*$")
+_COMMENT = re.compile(r"(^|\s)#.*\Z")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _NESTING = 20
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ...models.snapshot import CondaPackage
     from .plan import Plan
 
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./=<>+-]*$")
-_PUBLIC = re.compile(r"https://conda\.anaconda\.org/([A-Za-z0-9_.-]+)$")
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./=<>+-]*\Z")
+_PUBLIC = re.compile(r"https://conda\.anaconda\.org/([A-Za-z0-9_.-]+)\Z")
 
 
 def _scalar(text: str) -> str:

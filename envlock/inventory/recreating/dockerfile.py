@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..index import PackageIndex
 
 MICROMAMBA = "mambaorg/micromamba:1.5.8"
-_SAFE = re.compile(r"[A-Za-z0-9_./:,=+-]*$")
+_SAFE = re.compile(r"[A-Za-z0-9_./:,=+-]*\Z")
 
 
 def dockerfile(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
