@@ -131,7 +131,7 @@ def code_digest(elf: ElfFile) -> CodeDigest | None:
     total = sum(-(-item.size // BLOCK) for item in ranges)
     step = max(1, -(-total * BLOCK // WHOLE))
     digest = hashlib.sha256()
-    index = unmapped = 0
+    index = 0
     with memoryview(elf.data) as view:
         for item in ranges:
             digest.update(struct.pack("<QQ", item.label, item.size))
@@ -140,9 +140,9 @@ def code_digest(elf: ElfFile) -> CodeDigest | None:
                     at = item.offset + start
                     with view[at : at + min(BLOCK, item.size - start)] as block:
                         digest.update(block)
-                    unmapped += 1
-                    if unmapped % 64 == 0:
-                        # Pages that were read count as this process's memory until let go.
+                    # Pages that were read count as this process's memory until let go, and a
+                    # sampled block can bring in megabytes of neighbours.
+                    if step > 1 or index % 64 == 63:
                         elf.data.madvise(mmap.MADV_DONTNEED)
                 index += 1
     return CodeDigest(algorithm="sha256", value=digest.hexdigest(), covers=RULE)
