@@ -56,6 +56,7 @@ def from_process() -> LiveScope:
     scope.startup = _startup(scope)
     scope.make_global(scope.startup)
     scope.find_framework()
+    scope.tunables = _started_with("GLIBC_TUNABLES")
     scope.asks_process = _asker()
     return scope
 

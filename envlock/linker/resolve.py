@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .scope import LiveScope
 
 _LOCAL_VISIBILITY = (1, 2)
+_OPENERS = (b"dlopen", b"dlmopen")
 #: How files of TensorFlow's own libraries begin; wheel repair puts a hash behind.
 FRAMEWORK_STEMS = (
     "libtensorflow_framework",
@@ -254,6 +255,10 @@ class _Opening:
             symbol = table.symbol(index)
             if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
                 continue
+            if symbol.name in _OPENERS:
+                prediction.unchecked += (
+                    f"`{item.path}` calls {_text(symbol.name)} itself; what it opens is not seen",
+                )
             version = _version_of(library, index)
             if version is not None and self.bare and (item.path, version.file) in self.bare:
                 self._check_bare(item, symbol.name, version, shared)

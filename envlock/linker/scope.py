@@ -220,6 +220,7 @@ class LiveScope:
         self.framework: list[LoadedObject] = []
         self.asks_process: Callable[[bytes, bytes | None], bool] | None = None
         self.unchecked: list[str] = []
+        self.tunables = ""  # GLIBC_TUNABLES
         self._lookups: dict[tuple[Library, ...], LookupScope] = {}
         #: Function name to what the framework exports under it; filled by explanations.
         self.similar_names: dict[str, list[str]] = {}

@@ -114,6 +114,7 @@ def start_process(
         pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path=cache_path
     )
     scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
+    scope.tunables = environ.get("GLIBC_TUNABLES", "")
     if interpreter.glibc == (0, 0):
         scope.unchecked.append(
             f"`{interpreter.path or executable}` is not a readable glibc interpreter: what it "

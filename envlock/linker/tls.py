@@ -1,8 +1,8 @@
 """How much static TLS a process has left for libraries that are loaded later.
 
 Mirrors `_dl_tls_static_surplus_init`, `_dl_determine_tlsoffset` (elf/dl-tls.c) and
-`_dl_try_allocate_static_tls` (elf/dl-reloc.c) for the default tunables. An estimate: what other
-libraries took before is counted only where their files say so (DF_STATIC_TLS).
+`_dl_try_allocate_static_tls` (elf/dl-reloc.c). An estimate: what other libraries took before is
+counted only where their files say so (DF_STATIC_TLS).
 """
 
 from __future__ import annotations
@@ -16,8 +16,28 @@ if TYPE_CHECKING:
     from .library import Library
     from .scope import LiveScope
 
-#: Surplus with default tunables, in every release since it was introduced.
+#: Surplus with default tunables, in every release since it was introduced; before 2.33 fixed.
 SURPLUS = 1664
+_NAMESPACES, _OPTIONAL, _EACH_NAMESPACE = 4, 512, 288
+
+
+def surplus(tunables: str, glibc: tuple[int, int]) -> int:
+    """The surplus under a GLIBC_TUNABLES variable."""
+    if glibc < (2, 33):
+        return SURPLUS
+    namespaces, optional = _NAMESPACES, _OPTIONAL
+    for setting in tunables.split(":"):
+        name, _, text = setting.partition("=")
+        try:
+            value = int(text, 0)
+        except ValueError:
+            continue
+        # Values outside a tunable's range are ignored.
+        if name == "glibc.rtld.nns" and 1 <= value <= 16:
+            namespaces = value
+        elif name == "glibc.rtld.optional_static_tls" and value >= 0:
+            optional = value
+    return SURPLUS + optional - _OPTIONAL + (namespaces - _NAMESPACES) * _EACH_NAMESPACE
 
 
 def tls_segment(library: Library) -> Segment | None:
@@ -36,7 +56,8 @@ def static_tls_free(scope: LiveScope) -> int:
         if segment is not None:
             align = max(segment.align, 1)
             used = (used + segment.memsz + align - 1) // align * align
-    free = (used + SURPLUS + 63 & -64) - used
+    size = used + surplus(scope.tunables, scope.host.glibc)
+    free = (size + 63 & -64) - used
     for loaded in scope.namespace.objects:
         library = loaded.library if loaded not in scope.startup else None
         if library is not None and library.elf.dynamic.flags & DF_STATIC_TLS:

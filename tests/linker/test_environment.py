@@ -12,6 +12,7 @@ import pytest
 
 from envlock.environment.live import Environment
 from envlock.linker.scope import LiveScope, for_environment
+from tests.linker.workshop import Workshop
 from tests.support.environments import (
     FOR_TESTS,
     QUIET,
@@ -124,3 +125,18 @@ def test_an_environment_without_tensorflow(tmp_path: Path) -> None:
     assert scope.namespace.find("libc.so.6") is not None
     empty = build_scope(sys.executable, str(tmp_path), environ={})
     assert "_pywrap_tensorflow_internal.so" in empty.unchecked[0]
+
+
+def test_the_programs_own_libstdcxx_counts(shop: Workshop) -> None:
+    """As in a conda prefix: the program's RPATH leads to a libstdc++ beside it, not to the system's."""
+    shop.host("-Wl,--disable-new-dtags,-rpath,$ORIGIN/lib")
+    source = "int f(void) { return 1; }"
+    new = "GLIBCXX_3.4.28 { };\nGLIBCXX_3.4.30 { global: f; } GLIBCXX_3.4.28;"
+    stub = shop.lib("stub/libstdc++.so.6", source, soname="libstdc++.so.6", versions=new)
+    plugin = shop.lib("plugin.so", "int f(void); int g(void) { return f(); }", [stub])
+    old = "GLIBCXX_3.4.28 { global: f; };"
+    shop.lib("lib/libstdc++.so.6", source, soname="libstdc++.so.6", versions=old)
+    prediction = shop.refused(plugin, "version")
+    missing = prediction.missing_versions[0]
+    assert missing.version == "GLIBCXX_3.4.30"
+    assert missing.provider_path == str(shop.folder / "lib/libstdc++.so.6")

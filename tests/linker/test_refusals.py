@@ -227,6 +227,15 @@ def test_static_thread_local_storage_is_shared(shop: Workshop) -> None:
     shop.refused(shop.lib("plugin.so", source, flags=flags, libc=True), "tls")
 
 
+@pytest.mark.parametrize("tunables", ["glibc.rtld.optional_static_tls=8192", "glibc.rtld.nns=9"])
+def test_static_thread_local_storage_with_tunables(shop: Workshop, tunables: str) -> None:
+    source = "static __thread char t[2700] = {1}; char *g(void) { return t; }"
+    plugin = shop.lib("plugin.so", source, flags=["-ftls-model=initial-exec"], libc=True)
+    shop.refused(plugin, "tls")
+    shop.env["GLIBC_TUNABLES"] = tunables
+    assert shop.agree(plugin).ok
+
+
 def test_dynamic_thread_local_storage_is_unlimited(shop: Workshop) -> None:
     source = "static __thread char t[100000] = {1}; char *g(void) { return t; }"
     assert shop.agree(shop.lib("plugin.so", source, libc=True)).ok
@@ -246,3 +255,13 @@ def test_damage_in_the_plugin_is_an_error_of_the_input(shop: Workshop) -> None:
     assert shop.judge(plugin).outcome == "crash"
     with pytest.raises(ElfError, match="damaged"):
         shop.predict(plugin)
+
+
+def test_a_plugin_that_opens_others_itself(shop: Workshop) -> None:
+    source = """
+    void *dlopen(const char *, int);
+    __attribute__((constructor)) static void begin(void) { dlopen("libnone.so", 2); }
+    """
+    prediction = shop.agree(shop.lib("plugin.so", source, libc=True))
+    assert prediction.ok
+    assert "dlopen" in prediction.unchecked[0]
