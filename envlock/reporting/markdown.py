@@ -58,11 +58,11 @@ def code(text: str) -> str:
 
 def block(text: str) -> list[str]:
     """A fenced block, whatever it holds."""
-    text = words.printable(text)
+    text = words.printable_lines(text)
     fence = "```"
     while fence in text:
         fence += "`"
-    return [f"{fence}sh", text, fence]
+    return [f"{fence}sh", *text.split("\n"), fence]
 
 
 def prose(text: str) -> str:

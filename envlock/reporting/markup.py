@@ -23,7 +23,7 @@ class Markup(str):
 
 def text(value: str) -> Markup:
     """Text from anywhere, as HTML; control and direction characters become visible escapes."""
-    return Markup(escape(words.printable(value)))
+    return Markup(escape(words.printable_lines(value)))
 
 
 def group(*children: Child) -> Markup:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..models.drift import DriftDocument
 from ..models.report import VERDICTS
-from ..render.text import headline, printable
+from ..render.text import headline
+from ..render.text import printable as printable_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,12 @@ LABELS = {
 #: Worst first, the order of every list.
 RANKS = ("incompatible", "unsafe", UNREAD, "drifted", "compatible")
 
-__all__ = ["LABELS", "RANKS", "UNREAD", "headline", "printable"]
+__all__ = ["LABELS", "RANKS", "UNREAD", "headline", "printable", "printable_lines"]
+
+
+def printable(text: str) -> str:
+    """Text on one line: line breaks, control and direction characters become visible escapes."""
+    return printable_lines(text).replace("\n", "\\n")
 
 
 def rank(verdict: str | None) -> int:
