@@ -101,9 +101,9 @@ class Checker:
             except InputError as error:
                 return self._unreadable(path, error), identity
 
-    def judge_unstamped(self, elf: ElfFile) -> Report:
+    def judge_unstamped(self, elf: ElfFile, prediction: Prediction) -> Report:
         """The report on what the binary alone tells, whatever it carries; raises `InputError`."""
-        return self._report(elf, None, None)
+        return self._report(elf, None, None, prediction)
 
     def predict(self, elf: ElfFile) -> Prediction:
         """What the dynamic linker would say."""
@@ -115,14 +115,21 @@ class Checker:
             return self._report(elf, None, None)
         return self._report(elf, embedded.manifest, embedded.stamp)
 
-    def _report(self, elf: ElfFile, manifest: Manifest | None, stamp: str | None) -> Report:
+    def _report(
+        self,
+        elf: ElfFile,
+        manifest: Manifest | None,
+        stamp: str | None,
+        prediction: Prediction | None = None,
+    ) -> Report:
         recorded = manifest.plugin if manifest is not None else None
         # Stripping takes away what tells the compilation; the manifest remembers.
         compilation = None if recorded is None else recorded.compilation
         plugin = read_identity(elf, compilation=compilation)
         if recorded is not None and recorded.build_id is None:
             plugin = read_identity(elf, compilation=compilation, digest=True)
-        prediction = self.predict(elf)
+        if prediction is None:
+            prediction = self.predict(elf)
         built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
         linker_findings = self._explain(prediction, plugin, built)
         live = LiveView(self.environment, self.scope, prediction)

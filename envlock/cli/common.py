@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-
-from ..errors import WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +44,6 @@ def emit(text: str, output: str | None = None) -> None:
             stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
         stream.flush()
         return
-    temporary = f"{output}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-        os.replace(temporary, output)
-    except OSError as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise WriteError(f"cannot write `{output}`: {error.strerror}") from None
+    from ..writing import write_file
+
+    write_file(output, text.encode("utf-8", "backslashreplace"))
