@@ -73,7 +73,8 @@ def read_relocations(dynamic: Dynamic) -> Relocations:
         if index and kind not in silent:
             found[index, PLT if kind in calls else COPY if kind == copy else ANY] = None
     static_tls: frozenset[int] = frozenset()
-    if dynamic.flags & DF_STATIC_TLS:
+    # Linkers for x86 set the flag; GNU ld for aarch64 does not.
+    if dynamic.flags & DF_STATIC_TLS or machine not in (3, 62):
         kinds = frozenset(_STATIC_TLS.get(machine, ()))
         static_tls = frozenset(info >> split for info in set(infos) if info & mask in kinds)
     return Relocations(list(found), static_tls)

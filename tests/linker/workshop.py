@@ -68,6 +68,11 @@ class Judgement:
 class Workshop:
     """A folder of small libraries, and a program that opens them."""
 
+    #: The compiler, what runs its programs, and the flags that its programs need.
+    compiler = "gcc"
+    runner: tuple[str, ...] = ()
+    host_flags: tuple[str, ...] = ()
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.host_path = folder / "host"
@@ -84,7 +89,7 @@ class Workshop:
     def gcc(self, *arguments: str | Path, source: str | None = None) -> None:
         """Run gcc on a source text."""
         answer = subprocess.run(
-            ["gcc", "-w", *map(str, arguments)],
+            [self.compiler, "-w", *map(str, arguments)],
             input=source,
             capture_output=True,
             text=True,
@@ -127,7 +132,8 @@ class Workshop:
 
     def host(self, *flags: str) -> Path:
         """Build the program, with other link flags than none."""
-        self.gcc("-O0", "-x", "c", "-", "-x", "none", *flags, "-o", self.host_path, source=HOST)
+        options = [*self.host_flags, *flags, "-o", self.host_path]
+        self.gcc("-O0", "-x", "c", "-", "-x", "none", *options, source=HOST)
         self._built_host = True
         return self.host_path
 
@@ -144,7 +150,7 @@ class Workshop:
         if debug:
             env["LD_DEBUG"] = "libs"
         answer = subprocess.run(
-            [str(self.host_path), *steps, str(plugin)],
+            [*self.runner, str(self.host_path), *steps, str(plugin)],
             capture_output=True,
             text=True,
             errors="surrogateescape",
