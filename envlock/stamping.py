@@ -19,14 +19,21 @@ from .models.shown import STAMP_FORMAT, StampDocument
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .environment.live import Environment
+    from .linker.prediction import Prediction
+    from .models.dependencies import Dependencies
     from .models.report import Report
 
 
-def build_manifest(elf: ElfFile | None, checker: Checker, *, forced: bool = False) -> Manifest:
-    """The manifest of an open plugin in the checker's environment; None: of a note to link in."""
+def build_manifest(
+    checker: Checker,
+    elf: ElfFile | None = None,
+    prediction: Prediction | None = None,
+    *,
+    forced: bool = False,
+) -> Manifest:
+    """The manifest of an open plugin in the checker's environment; without one, of a linked note."""
     environment = checker.environment
     tensorflow = environment.tensorflow
-    prediction = None if elf is None else checker.predict(elf)
     return Manifest(
         format=MANIFEST_FORMAT,
         generator=f"tf-envlock {__version__}",
@@ -38,12 +45,23 @@ def build_manifest(elf: ElfFile | None, checker: Checker, *, forced: bool = Fals
         platform=platform_facts(environment, checker.scope, prediction),
         libraries=() if prediction is None else linked_libraries(environment, prediction),
         packages=environment.packages(),
+        abi=None if elf is None else _dependencies(elf, checker),
     )
+
+
+def _dependencies(elf: ElfFile, checker: Checker) -> Dependencies | None:
+    """The classes that the plugin's code depends on; None when no atlas knows its release."""
+    tensorflow = checker.environment.tensorflow
+    if tensorflow is None:
+        return None
+    from .judging import record_dependencies
+
+    return record_dependencies(elf, tensorflow, checker.summary.distribution)
 
 
 def note_payload(env: str | os.PathLike[str] | None = None) -> bytes:
     """The manifest of an environment, without a plugin, as the bytes of a note to link in."""
-    return encode_manifest(build_manifest(None, Checker.for_environment(env)))
+    return encode_manifest(build_manifest(Checker.for_environment(env)))
 
 
 def stamp(
@@ -65,14 +83,17 @@ def stamp(
     checker = Checker.for_environment(env)
     with ElfFile.open(path) as elf:
         require_plugin(elf)
-        report = checker.judge_unstamped(elf)
+        prediction = checker.predict(elf)
+        report = checker.judge_unstamped(elf, prediction)
         refused = report.verdict in ("unsafe", "incompatible")
         if refused and not force:
             raise StampRefused(_refusal(path, report), report, hint=_hint(report))
         replaced = _has_stamp(elf)
-        manifest = build_manifest(elf, checker, forced=refused)
+        manifest = build_manifest(checker, elf, prediction, forced=refused)
         payload = encode_manifest(manifest)
-    result = write_stamp(path, None if output is None else os.fspath(output), payload)
+        opened = elf.status
+    target = None if output is None else os.fspath(output)
+    result = write_stamp(path, target, payload, unchanged_since=opened)
     return StampDocument(
         format=STAMP_FORMAT,
         path=result.path,
