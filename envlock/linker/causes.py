@@ -2,23 +2,32 @@
 
 Each cause is a function of a `Case` that takes the problems it explains; the list is in the order
 in which they get to see them, so that the most specific explanation wins and each problem is
-explained once. Everything here runs on the failing path only.
+explained once. Their modules are imported when there is something to explain.
 """
 
 from __future__ import annotations
 
-from ..models.report import Finding
-from .file_causes import FILE_CAUSES, LAST_RESORT
-from .library_causes import LIBRARY_CAUSES
-from .symbol_causes import SYMBOL_CAUSES
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..models.manifest import PluginIdentity
+    from ..models.report import Finding
     from .case import Cause, EnvironmentFacts
     from .prediction import Prediction
 
-CAUSES: tuple[Cause, ...] = (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST_RESORT)
+    #: Every cause, in the order in which they look at a case.
+    CAUSES: tuple[Cause, ...]
+
+
+def __getattr__(name: str) -> object:
+    if name != "CAUSES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .file_causes import FILE_CAUSES, LAST_RESORT
+    from .library_causes import LIBRARY_CAUSES
+    from .symbol_causes import SYMBOL_CAUSES
+
+    causes = (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST_RESORT)
+    globals()[name] = causes
+    return causes
 
 
 def explain(
@@ -35,10 +44,11 @@ def explain(
     """
     if prediction.ok and not prediction.second_framework and not prediction.cut_off:
         return ()
+    from . import causes
     from .case import Case
 
     case = Case(prediction, plugin, environment, stamped_for)
-    for cause in CAUSES:
+    for cause in causes.CAUSES:
         finding = cause.function(case)
         if finding is not None:
             case.findings.append(finding)
