@@ -10,6 +10,7 @@ from ._version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .checking import check
+    from .compatibility import compat
     from .errors import (
         ElfError,
         EnvironmentUnreadable,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
         StampRefused,
         WriteError,
     )
+    from .inventory.collect import snapshot
+    from .inventory.diff import diff
     from .loader import load
     from .models.manifest import Manifest
     from .models.policy import PolicyFile
@@ -49,13 +52,19 @@ __all__ = [
     "WriteError",
     "__version__",
     "check",
+    "compat",
+    "diff",
     "load",
     "read_manifest",
+    "snapshot",
     "stamp",
 ]
 
 _HOME = {
     "check": "checking",
+    "compat": "compatibility",
+    "diff": "inventory.diff",
+    "snapshot": "inventory.collect",
     "load": "loader",
     "read_manifest": "showing",
     "stamp": "stamping",
