@@ -15,6 +15,7 @@ from ..elf.file import PT_INTERP, ElfFile
 #: Interpreters are a few hundred KB.
 MAX_INTERPRETER = 16 << 20
 
+_RELEASE = b" release version "
 _X86_LEVELS = (
     ("x86-64-v4", 8, ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")),
     ("x86-64-v3", 4, ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")),
@@ -62,22 +63,45 @@ def _read(path: str, executable: ElfFile) -> Interpreter:
             data = file.read(MAX_INTERPRETER) or b""
     except (OSError, ValueError):
         return Interpreter(path, dirs, token, release)
-    # SYSTEM_DIRS: NUL-separated absolute folders, each ending in a slash.
-    found = max(re.findall(rb"\0((?:/[\w./+@-]*lib[\w./+@-]*/\0)+)", data), key=len, default=b"")
-    if found:
-        dirs = tuple(os.fsdecode(part) for part in found.rstrip(b"\0").split(b"\0"))
-        named = [
-            text
-            for text in map(os.fsdecode, re.findall(rb"\0(lib[\w/-]{0,40})(?=\0)", data))
-            if f"/{text}/" in dirs
-        ]
-        if named:
-            token = max(named, key=len)
-    at = data.find(b" release version ")
-    version = re.compile(rb" release version (\d+)\.(\d+)").match(data, at) if at >= 0 else None
-    if version:
-        release = (int(version[1]), int(version[2]))
+    dirs = _system_dirs(data) or dirs
+    # $LIB is one of those folders without its slashes, and stands in the file as a string.
+    words = {folder.strip("/").partition("usr/")[2] or folder.strip("/") for folder in dirs}
+    named = [word for word in words if data.find(b"\0" + os.fsencode(word) + b"\0") >= 0]
+    if named:
+        token = max(named, key=len)
+    at = data.find(_RELEASE)
+    if at >= 0:
+        start = at + len(_RELEASE)
+        parts = data[start : start + 12].replace(b"\n", b".").split(b".")
+        if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit():
+            release = (int(parts[0]), int(parts[1]))
     return Interpreter(path, dirs, token, release)
+
+
+def _system_dirs(data: bytes) -> tuple[str, ...]:
+    """SYSTEM_DIRS: NUL-separated absolute folders, each ending in a slash; the longest such list."""
+    best: list[bytes] = []
+    for mark in (b"/lib/\0", b"/lib64/\0", b"/lib32/\0"):
+        at = data.find(mark)
+        while at >= 0:
+            start = data.rfind(b"\0", 0, at) + 1
+            while start > 1:
+                before = data.rfind(b"\0", 0, start - 1) + 1
+                if not _is_folder(data[before : start - 1]):
+                    break
+                start = before
+            found = []
+            while _is_folder(folder := data[start : data.find(b"\0", start)]):
+                found.append(folder)
+                start += len(folder) + 1
+            if len(found) > len(best):
+                best = found
+            at = data.find(mark, at + 1)
+    return tuple(map(os.fsdecode, best))
+
+
+def _is_folder(text: bytes) -> bool:
+    return 1 < len(text) < 200 and text[:1] == b"/" and text[-1:] == b"/"
 
 
 class Processor:
