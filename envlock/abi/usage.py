@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from .classes import Layout
 
 
-def type_digest(kind: str) -> str:
-    """Four hex digits for a member's type: its own name and how it is pointed to.
+def own_name(kind: str) -> str:
+    """A type's own name and how it is pointed to.
 
     Namespaces and template arguments are left out, they are respelled without any change.
     """
     stars = kind[len(kind.rstrip("*&")) :]
-    name = kind.split("<", 1)[0].rstrip("*&").rsplit("::", 1)[-1]
-    return f"{crc32((name + stars).encode()) & 0xFFFF:04x}"
+    return kind.split("<", 1)[0].rstrip("*&").rsplit("::", 1)[-1] + stars
+
+
+def type_digest(kind: str) -> str:
+    """Four hex digits for a member's type."""
+    return f"{crc32(own_name(kind).encode()) & 0xFFFF:04x}"
 
 
 def member_value(offset: int, bits: str, kind: str) -> str:

@@ -12,6 +12,7 @@ import struct
 
 from ..errors import FileAccessError, InputError
 from .keys import name_key, symbol_key
+from .mangled import erase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,20 +177,30 @@ class Atlas:
         entries, size = self._section(b"EXPE")
         data = self._data
         first, last = struct.unpack_from("<II", data, index + 4 * (key >> 24))
-        if last * 5 > size:
+        if not first < last <= size:
             raise self._damaged("its export index")
-        bucket = data[entries + 5 * first : entries + 5 * last]
+        bucket = data[entries + first : entries + last]
+        count = bucket[0]
+        if len(bucket) < 1 + 4 * count:
+            raise self._damaged("its exports")
         wanted = (key & 0xFFFFFF).to_bytes(3, "big")
-        for at in range(0, len(bucket), 5):
-            if bucket[at : at + 3] == wanted:
-                number = bucket[at + 3] << 8 | bucket[at + 4]
-                table, length = self._section(b"EXPM")
-                (width,) = struct.unpack_from("<I", data, table)
-                place = table + 4 + number * width
-                if place + width > table + length:
-                    raise self._damaged("its memberships")
-                return int.from_bytes(data[place : place + width], "little")
+        kinds = bucket[1 + 3 * count : 1 + 4 * count]
+        for number in range(count):
+            if bucket[1 + 3 * number : 4 + 3 * number] == wanted:
+                kind = kinds[number]
+                if kind == 0xFF:
+                    at = 1 + 4 * count + 2 * kinds.count(0xFF, 0, number)
+                    kind = int.from_bytes(bucket[at : at + 2], "big")
+                return self._bitmap(kind)
         return 0
+
+    def _bitmap(self, number: int) -> int:
+        table, length = self._section(b"EXPM")
+        (width,) = struct.unpack_from("<I", self._data, table)
+        place = table + 4 + number * width
+        if place + width > table + length:
+            raise self._damaged("its memberships")
+        return int.from_bytes(self._data[place : place + width], "little")
 
     # -- classes and functions
 
@@ -301,13 +312,16 @@ class Atlas:
         return known
 
     def facts(self, function: str, abi: int) -> tuple[Fact, ...] | None:
-        """What an inline function needs of classes; None when the atlas does not know it."""
-        at = self._record(b"FUNK", b"FUNR", name_key(function))
-        if at is None:
-            return None
-        value, _ = self._run_value(at, abi)
+        """What an inline function needs of classes; None when the atlas does not know it.
+
+        An instantiation that the probe does not contain is answered for by its template.
+        """
+        value = self._function(function, abi)
         if not value:
-            return None
+            erased = erase(function)
+            value = self._function(erased, abi) if erased is not None else 0
+            if not value:
+                return None
         blob = self._blob(b"FCTL", value - 1)
         count, at = _varint(blob, 0)
         found = []
@@ -315,6 +329,10 @@ class Atlas:
             number, at = _varint(blob, at)
             found.append(self._fact(number))
         return tuple(found)
+
+    def _function(self, name: str, abi: int) -> int:
+        at = self._record(b"FUNK", b"FUNR", name_key(name))
+        return 0 if at is None else self._run_value(at, abi)[0]
 
     def _fact(self, number: int) -> Fact:
         blob = self._blob(b"FCTT", number)

@@ -10,8 +10,10 @@ import os
 import re
 import struct
 
+from ..abi.usage import own_name
 from .format import MAGIC, VERSION
 from .keys import name_key
+from .mangled import erase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .extract import Part
+
+
+#: Classes with longer names are instantiations that nobody exchanges with TensorFlow.
+MAX_NAME = 160
 
 
 def varint(value: int) -> bytes:
@@ -122,14 +128,17 @@ class Writer:
             out += self._text(name) + varint(offset)
         out += varint(len(layout["members"]))
         for name, offset, bits, kind in layout["members"]:
-            out += self._text(name) + varint(offset) + self._text(bits) + self._text(kind)
+            out += self._text(name) + varint(offset) + self._text(bits)
+            out += self._text(own_name(kind))
         out += varint(len(layout["slots"]))
         for slot, text in layout["slots"]:
             out += varint(slot) + self._text(text)
         return self._layouts.add(bytes(out))
 
     def _classes(self, tables: Sequence[Part]) -> tuple[bytes, bytes]:
-        names = sorted({name for table in tables for name in table["classes"]})
+        names = sorted(
+            {name for table in tables for name in table["classes"] if len(name) <= MAX_NAME}
+        )
         records = {}
         for name in names:
             found = [table["classes"].get(name) for table in tables]
@@ -142,7 +151,7 @@ class Writer:
         return self._facts.add(kind.encode() + self._text(cls) + self._text(member))
 
     def _fact_list(self, facts: Iterable[Sequence[str]]) -> int:
-        numbers = sorted(self._fact(fact) for fact in facts)
+        numbers = sorted(self._fact(fact) for fact in facts if len(fact[1]) <= MAX_NAME)
         return self._fact_lists.add(b"".join(varint(number) for number in [len(numbers), *numbers]))
 
     def _window_list(self, windows: Sequence[Sequence[Sequence[Sequence[str]]]]) -> int:
@@ -167,7 +176,29 @@ class Writer:
                 moving = any(tuple(f) in prone for w in found for step in w for f in step)
                 windows.append(self._window_list(found) + 1 if moving else 0)
             records[name_key(name)] = _runs(lists) + _runs(windows)
+        for name, found in _templates(tables).items():
+            lists = [0 if facts is None else self._fact_list(facts) + 1 for facts in found]
+            records.setdefault(name_key(name), _runs(lists) + _runs([0] * len(tables)))
         return _keyed(records)
+
+
+def _templates(tables: Sequence[Part]) -> dict[str, list[list[tuple[str, ...]] | None]]:
+    """For each function template, by its erased name: what all its instantiations need."""
+    found: dict[str, list[list[tuple[str, ...]] | None]] = {}
+    for number, table in enumerate(tables):
+        common: dict[str, set[tuple[str, ...]]] = {}
+        for name, facts in table["functions"].items():
+            erased = erase(name)
+            if erased is None:
+                continue
+            # Layouts of instantiated classes are those of the arguments, not of the template.
+            plain = {tuple(fact) for fact in facts if "<" not in fact[1]}
+            common[erased] = common[erased] & plain if erased in common else plain
+        for erased, facts in common.items():
+            if facts:
+                row = found.setdefault(erased, [None] * len(tables))
+                row[number] = sorted(facts)
+    return dict(sorted(found.items()))
 
 
 def _drift_prone(tables: Sequence[Part]) -> set[tuple[str, ...]]:
@@ -247,7 +278,7 @@ def _keyed(records: dict[int, bytes]) -> tuple[bytes, bytes]:
 
 
 def _exports(parts: Sequence[Part]) -> dict[bytes, bytes]:
-    """Symbol keys in 65,536 buckets, each entry 3 bytes of key and 2 of membership."""
+    """Symbol keys in 65,536 buckets by their upper 16 bits, and the distinct memberships."""
     units: dict[int, int] = {}
     unit = 0
     for part in parts:
@@ -264,19 +295,31 @@ def _exports(parts: Sequence[Part]) -> dict[bytes, bytes]:
         raise ValueError(f"{len(order)} distinct memberships do not fit in 16 bits")
     numbers = {bitmap: number for number, bitmap in enumerate(order)}
     width = (unit + 7) // 8 or 1
-    buckets = [0] * 65537
-    entries = bytearray()
+    buckets: list[list[int]] = [[] for _ in range(1 << 16)]
     for key in sorted(units):
-        buckets[(key >> 24) + 1] += 1
-        entries += (key & 0xFFFFFF).to_bytes(3, "big")
-        entries += numbers[units[key]].to_bytes(2, "big")
-    for at in range(1, 65537):
-        buckets[at] += buckets[at - 1]
+        buckets[key >> 24].append(key)
+    starts, body = [0], bytearray()
+    for bucket in buckets:
+        body += _bucket([(key & 0xFFFFFF, numbers[units[key]]) for key in bucket])
+        starts.append(len(body))
     return {
-        b"EXPI": struct.pack("<65537I", *buckets),
-        b"EXPE": bytes(entries),
+        b"EXPI": struct.pack(f"<{len(starts)}I", *starts),
+        b"EXPE": bytes(body),
         b"EXPM": struct.pack("<I", width) + b"".join(b.to_bytes(width, "little") for b in order),
     }
+
+
+def _bucket(entries: list[tuple[int, int]]) -> bytes:
+    """Count, 3 bytes of key each, 1 byte of membership each, 2 bytes for each that is 255."""
+    if len(entries) > 0xFF:
+        raise ValueError(f"{len(entries)} symbols in one bucket")
+    rare = [number for _, number in entries if number >= 0xFF]
+    return (
+        bytes((len(entries),))
+        + b"".join(key.to_bytes(3, "big") for key, _ in entries)
+        + bytes(min(number, 0xFF) for _, number in entries)
+        + b"".join(number.to_bytes(2, "big") for number in rare)
+    )
 
 
 def _assemble(sections: dict[bytes, bytes]) -> bytes:
