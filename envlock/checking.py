@@ -73,9 +73,7 @@ class Checker:
             return cls.for_environment(None, policy)
         from .linker.scope import from_process
 
-        environment = Environment.open(None)
-        _require_tensorflow(environment)
-        return cls(environment, from_process(), policy)
+        return cls(_running_environment(), from_process(), policy)
 
     @property
     def summary(self) -> EnvironmentSummary:
@@ -211,6 +209,19 @@ def unreadable_report(
         environment=environment or EnvironmentSummary(),
         verdict=None,
     )
+
+
+_running: Environment | None = None
+
+
+def _running_environment() -> Environment:
+    """The running environment; read once, since an imported TensorFlow stays what it is."""
+    global _running
+    if _running is None:
+        environment = Environment.open(None)
+        _require_tensorflow(environment)
+        _running = environment
+    return _running
 
 
 def _require_tensorflow(environment: Environment) -> None:
