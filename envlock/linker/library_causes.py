@@ -159,8 +159,15 @@ def _cuda(case: Case) -> Finding | None:
         examples=tuple(names[:MOST_EXAMPLES]),
         message=f"the plugin needs the GPU runtime ({shown}), which is nowhere in this environment",
         why=f"dlopen answers `{taken[0].error}`",
-        remedy=f"pip install {' '.join(packages)}" if packages else "install the GPU driver",
+        remedy=_cuda_remedy(case, names, packages),
     )
+
+
+def _cuda_remedy(case: Case, names: list[str], packages: list[str]) -> str:
+    folders = list(dict.fromkeys(f for f in (_elsewhere(case, n) for n in names) if f))
+    if folders:
+        return f"export LD_LIBRARY_PATH={':'.join(folders)}"
+    return f"pip install {' '.join(packages)}" if packages else "install the GPU driver"
 
 
 def _cuda_major(names: list[str]) -> str:
@@ -184,6 +191,8 @@ def _missing_library(case: Case) -> Finding | None:
         message = f"{owner} needs `{first.name}`; `{path}` has that name but is not taken: {why}"
     else:
         message = f"{owner} needs `{first.name}`, which is in none of the folders searched"
+        folder = _elsewhere(case, first.name)
+        message += f" (there is one in `{folder}`)" if folder is not None else ""
     return Finding(
         rule="missing-library",
         verdict="incompatible",
@@ -217,10 +226,46 @@ def _searched(missing: MissingLibrary) -> str:
 
 
 def _library_remedy(case: Case, missing: MissingLibrary) -> str:
+    folder = _elsewhere(case, missing.name)
+    if folder is not None:
+        return f"export LD_LIBRARY_PATH={folder}"
     if case.environment.paths.kind == "conda":
         stem = missing.name.split(".so", 1)[0]
         return f"conda install --prefix {case.environment.paths.prefix} {stem}"
-    return f"export LD_LIBRARY_PATH=FOLDER_OF_{missing.name.split('.', 1)[0].upper()}"
+    return (
+        f"install the package that has `{missing.name}`, then, if its folder is none of those "
+        "searched: export LD_LIBRARY_PATH=FOLDER"
+    )
+
+
+def _elsewhere(case: Case, name: str) -> str | None:
+    """A folder near the plugin or in the environment that has a library but is not searched."""
+    folder = os.path.dirname(os.path.abspath(case.prediction.path))
+    candidates = [folder]
+    parents = [folder]
+    for _ in range(3):
+        parents.append(os.path.dirname(parents[-1]))
+    # Wheel repair puts libraries into NAME.libs beside the package or in it.
+    for parent in parents:
+        candidates += _matching(parent, ".libs")
+    for library in case.framework[:1]:
+        site = os.path.dirname(os.path.dirname(os.path.realpath(library.path)))
+        candidates += [os.path.join(f, "lib") for f in _matching(os.path.join(site, "nvidia"), "")]
+        candidates += _matching(site, ".libs")
+    candidates.append(os.path.join(case.environment.paths.prefix, "lib"))
+    for candidate in candidates:
+        if "/" not in name and os.path.isfile(os.path.join(candidate, name)):
+            return candidate
+    return None
+
+
+def _matching(folder: str, ending: str) -> list[str]:
+    """Entries of a folder whose name ends so; a folder that cannot be read has none."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in sorted(names)[:4096] if name.endswith(ending)]
 
 
 def _highest(versions: list[MissingVersion]) -> MissingVersion:

@@ -125,8 +125,8 @@ def _cxx11_abi(case: Case) -> Finding | None:
         live=theirs,
         count=len(taken),
         examples=case.examples(proven + [s for s in taken if s not in proven]),
-        message=f"the plugin is compiled with {mine}, {case.tensorflow} with {theirs}: "
-        f"{plural(len(taken), 'symbol')} that pass std::string have other names",
+        message=f"the plugin is compiled with {mine}, {case.tensorflow} with {theirs}, so "
+        f"{plural(len(taken), 'name')} with std::string in them cannot match",
         why="the two forms of std::string have different layouts and are part of every symbol name "
         "that mentions one",
         remedy=f"rebuild it with `-D{theirs}`; TensorFlow's flags are `$({COMPILE_FLAGS})`",

@@ -316,7 +316,7 @@ TOLD: dict[str, tuple[str, ...]] = {
     "glibcxx-too-old": ("GLIBCXX_3.4.32", "GLIBCXX_3.4.28", "GCC 13.2.0", "conda install"),
     "missing-version": ("ZLIB_2.0", "libz.so.1"),
     "not-linked-to-framework": ("libtensorflow_framework.so.2", "2 symbols", "get_link_flags"),
-    "cxx11-abi": ("_GLIBCXX_USE_CXX11_ABI=0", "_GLIBCXX_USE_CXX11_ABI=1", "2 symbols"),
+    "cxx11-abi": ("_GLIBCXX_USE_CXX11_ABI=0", "_GLIBCXX_USE_CXX11_ABI=1", "2 names"),
     "string-view-std": ("absl::string_view (C++14)", "std::string_view (C++17)"),
     "gpu-build": ("pip install 'tensorflow==2.16.2'",),
     "c-api-missing": ("TF_NewShapeHandle",),
@@ -434,6 +434,18 @@ def test_a_file_of_the_right_name_but_the_wrong_kind(kit: Kit) -> None:
     findings = kit.explain(plugin)
     assert findings[0].rule == "missing-library"
     assert "invalid ELF header" in findings[0].message
+
+
+@pytest.mark.parametrize("place", ["plugin.libs", "lib", "nvidia/some/lib", "other.libs"])
+def test_a_library_in_an_unexpected_place_is_found_for_the_remedy(kit: Kit, place: str) -> None:
+    library = kit.shop.lib(f"{place}/libgeos_c.so.1", "", soname="libgeos_c.so.1")
+    cuda_library = kit.shop.lib(f"{place}/libcudart.so.12", "", soname="libcudart.so.12")
+    plugin = kit.plugin(needs=[library, cuda_library])
+    findings = {finding.rule: finding for finding in kit.explain(plugin)}
+    command = f"export LD_LIBRARY_PATH={library.parent}"
+    assert findings["missing-library"].remedy == command
+    assert str(library.parent) in findings["missing-library"].message
+    assert findings["cuda-runtime"].remedy == command
 
 
 def test_examples_are_demangled(kit: Kit) -> None:
