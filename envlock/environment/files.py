@@ -33,12 +33,16 @@ def read(path: str, limit: int, *, head: bool = False) -> bytes:
             raise Unreadable(f"its {status.st_size} bytes are more than the allowed {limit}")
         parts = []
         left = limit
+        # A buffer of the limit's size would cost more than the reading; /proc's files state 0.
+        most = min(max(status.st_size, 1 << 12) + 1, 1 << 24)
         while left > 0:
-            part = os.read(fd, min(left, 1 << 24))
+            part = os.read(fd, min(left, most))
             if not part:
                 break
             parts.append(part)
             left -= len(part)
+            if len(part) == status.st_size:
+                break  # the usual case, without asking once more for nothing
         return parts[0] if len(parts) == 1 else b"".join(parts)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from None

@@ -114,5 +114,12 @@ def _version_in(path: str, series: str) -> str | None:
             data = elf.section_bytes(section)
     except InputError:
         return None
-    match = re.search(rb"\0(" + re.escape(series).encode() + rb"\d+(?:(?:a|b|rc)\d+)?)\+?\0", data)
-    return match[1].decode() if match else None
+    # Found as plain bytes first: the expression alone would stop at every zero of megabytes.
+    start = b"\0" + series.encode()
+    at = data.find(start)
+    while at >= 0:
+        match = re.match(rb"\d+(?:(?:a|b|rc)\d+)?(?=\+?\0)", data[at + len(start) : at + 32])
+        if match:
+            return series + match[0].decode()
+        at = data.find(start, at + 1)
+    return None

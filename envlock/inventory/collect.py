@@ -11,7 +11,7 @@ from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
 from .fingerprint import fingerprint, part_digests
 from .integrity import find_problems
 from .native import read_native
-from .packages import CondaFiles, read_packages
+from .packages import Installed, read_packages
 from .plugins import plugin_entries
 from .variables import read_variables
 
@@ -38,12 +38,12 @@ def snapshot(
     if integrity not in INTEGRITY:
         raise UsageError(f"`{integrity}` is no kind of integrity check: {', '.join(INTEGRITY)}")
     environment = env if isinstance(env, Environment) else Environment.open(env)
-    conda = CondaFiles(environment)
-    packages = read_packages(environment, conda)
-    native = read_native(environment, conda)
-    problems, edited = find_problems(environment, conda, integrity)
+    installed = Installed(environment)
+    packages = read_packages(installed)
+    native = read_native(environment, installed)
+    problems, edited = find_problems(environment, installed, integrity)
     variables = read_variables(environment.paths, environ)
-    plugins = plugin_entries(environment, conda, edited)
+    plugins = plugin_entries(environment, installed, edited)
     digests = part_digests(environment.python, packages, native, variables, plugins, problems)
     return Snapshot(
         format=SNAPSHOT_FORMAT,

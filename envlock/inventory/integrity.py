@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..environment.distributions import Distribution
     from ..environment.live import Environment
-    from .packages import CondaFiles
+    from .packages import Installed
 
 SHOWN = 20
 _ALGORITHMS = ("sha256", "sha384", "sha512")
@@ -40,7 +40,7 @@ class Edits:
 
 
 def find_problems(
-    environment: Environment, conda: CondaFiles, mode: str
+    environment: Environment, installed: Installed, mode: str
 ) -> tuple[tuple[Problem, ...], frozenset[str]]:
     """All problems, sorted, and the absolute paths of the files that were edited.
 
@@ -49,11 +49,12 @@ def find_problems(
     problems: list[Problem] = []
     edited: set[str] = set()
     if mode != "none":
-        for base, edits in _all_edits(environment, conda, full=mode == "full"):
-            problems += _edit_problems(edits)
-            edited |= {os.path.join(base, path) for path, _ in edits.modified}
-    problems += _metadata(environment, conda)
-    problems += _two_managers(environment, conda)
+        for base, edits in _all_edits(environment, installed, full=mode == "full"):
+            if edits.modified or edits.gone:
+                problems += _edit_problems(edits)
+                edited |= {os.path.join(base, path) for path, _ in edits.modified}
+    problems += _metadata(environment, installed)
+    problems += _two_managers(environment, installed)
     problems += _tensorflows(environment)
     problems += _versions(environment)
     problems.sort(key=lambda p: (p.kind, p.subject, p.message))
@@ -64,13 +65,13 @@ def find_problems(
 
 
 def _all_edits(
-    environment: Environment, conda: CondaFiles, *, full: bool
+    environment: Environment, installed: Installed, *, full: bool
 ) -> Iterator[tuple[str, Edits]]:
-    for one in environment.distributions:
-        if conda.brought(one) is None and not one.editable:
+    for one in installed.distributions:
+        if installed.brought(one) is None and one.path not in installed.editable:
             yield one.site, pip_edits(one, full=full)
     prefix = environment.paths.prefix
-    for record, name, paths in conda.paths:
+    for record, name, paths in installed.paths:
         yield prefix, conda_edits(prefix, record.path, name, paths, full=full)
 
 
@@ -85,28 +86,27 @@ def pip_edits(one: Distribution, *, full: bool) -> Edits:
             if entry.digest and not entry.path.endswith(".pyc"):
                 _compare(edits, one.site, entry.path, entry.digest, entry.size, None)
         return edits
-    # The loop that costs the time of a snapshot: 15,000 files in TensorFlow's environment.
+    # What costs the time of a snapshot: 15,000 files in TensorFlow's environment. Compiled files
+    # and RECORD itself stand there without digest.
+    lines = [
+        line
+        for line in one.record().splitlines()
+        if not (line.endswith(b",,") or b"/include/" in line or b".pyc," in line)
+    ]
     site = os.fsencode(one.site) + b"/"
+    paths = [line.partition(b",")[0] for line in lines]
     lookup = os.stat
-    for line in one.record().splitlines():
-        # Compiled files and RECORD itself stand there without digest.
-        if b"/include/" in line or line.endswith(b",,"):
-            continue
-        path, _, rest = line.partition(b",")
-        digest, _, size = rest.partition(b",")
-        if not digest or path.endswith(b".pyc"):
-            continue
-        if path.startswith(b'"'):
+    try:
+        found = [lookup(site + path) for path in paths]
+    except (OSError, ValueError):
+        # A file is gone, or its name is quoted: look at each alone.
+        found = None
+    if found is None:
+        for line in lines:
             _slow(edits, one, line, installed)
-            continue
-        try:
-            status = lookup(site + path)
-        except OSError:
-            edits.gone.append(os.fsdecode(path))
-            continue
-        except ValueError:
-            continue
-        if status.st_mtime_ns > installed or (size and size != b"%d" % status.st_size):
+        return edits
+    for line, status in zip(lines, found):
+        if status.st_mtime_ns > installed or not line.endswith(b",%d" % status.st_size):
             _slow(edits, one, line, installed)
     return edits
 
@@ -257,7 +257,7 @@ def _edit_problems(edits: Edits) -> Iterator[Problem]:
 # --- metadata ------------------------------------------------------------------------------------
 
 
-def _metadata(environment: Environment, conda: CondaFiles) -> Iterator[Problem]:
+def _metadata(environment: Environment, installed: Installed) -> Iterator[Problem]:
     seen: dict[tuple[str, str], Distribution] = {}
     for one in environment.distributions.all():
         damage = one.check()
@@ -268,7 +268,7 @@ def _metadata(environment: Environment, conda: CondaFiles) -> Iterator[Problem]:
                 message=f"`{one.folder_name}`: {damage}",
                 remedy=f"remove it, then pip install --force-reinstall {one.key.strip('~')}",
             )
-        elif one.editable:
+        elif one.path in installed.editable:
             yield Problem(
                 kind="editable",
                 subject=one.canonical_name,
@@ -284,7 +284,7 @@ def _metadata(environment: Environment, conda: CondaFiles) -> Iterator[Problem]:
                 f"{first.version} and {one.version}",
                 remedy=f"pip install --force-reinstall {one.canonical_name}",
             )
-    for package in conda.packages:
+    for package in installed.packages:
         if package.problem is not None:
             yield Problem(
                 kind="damaged-metadata",
@@ -294,15 +294,15 @@ def _metadata(environment: Environment, conda: CondaFiles) -> Iterator[Problem]:
             )
 
 
-def _two_managers(environment: Environment, conda: CondaFiles) -> Iterator[Problem]:
+def _two_managers(environment: Environment, installed: Installed) -> Iterator[Problem]:
     """Distributions of pip whose files are conda's as well, or once were."""
-    if not conda.owners:
+    if not installed.owners:
         return
-    versions = {package.name: package.version for package in conda.packages}
+    versions = {package.name: package.version for package in installed.packages}
     for one in environment.distributions.all():
-        owner = conda.brought(one)
+        owner = installed.brought(one)
         if owner is None:
-            shared = _shared(one, conda)
+            shared = _shared(one, installed)
             if not shared:
                 continue
             owner = next(iter(shared))
@@ -311,7 +311,7 @@ def _two_managers(environment: Environment, conda: CondaFiles) -> Iterator[Probl
                 f"`{owner}` {versions.get(owner)}: both believe to own its files"
             )
         elif (one.installer or "conda") not in ("conda", "pip") or (
-            one.installer == "pip" and _rewritten(one, conda)
+            one.installer == "pip" and _rewritten(one, installed)
         ):
             message = (
                 f"{one.installer} installed `{one.canonical_name}` {one.version} again over "
@@ -327,20 +327,20 @@ def _two_managers(environment: Environment, conda: CondaFiles) -> Iterator[Probl
         )
 
 
-def _shared(one: Distribution, conda: CondaFiles) -> dict[str, None]:
+def _shared(one: Distribution, installed: Installed) -> dict[str, None]:
     owners: dict[str, None] = {}
     for entry in one.entries():
         if not entry.path.endswith(".pyc"):
             path = os.path.normpath(os.path.join(one.site, entry.path))
-            owner = conda.owner_of(path)
+            owner = installed.owner_of(path)
             if owner is not None:
                 owners[owner] = None
     return owners
 
 
-def _rewritten(one: Distribution, conda: CondaFiles) -> bool:
+def _rewritten(one: Distribution, installed: Installed) -> bool:
     """Whether INSTALLER is not the file that conda put there (some recipes ship "pip")."""
-    return conda.owner_of(f"{one.path}/INSTALLER") is None
+    return installed.owner_of(f"{one.path}/INSTALLER") is None
 
 
 def _tensorflows(environment: Environment) -> Iterator[Problem]:

@@ -11,8 +11,8 @@ from ..models.snapshot import NativeFacts, NativeLibrary
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..environment.live import Environment
-    from ..linker.scope import LiveScope
-    from .packages import CondaFiles
+    from ..linker.scope import LiveScope, LoadedObject
+    from .packages import Installed
 
 LIBSTDCXX = "libstdc++.so.6"
 
@@ -45,7 +45,7 @@ CUDA_LIBRARIES = (
 )
 
 
-def read_native(environment: Environment, conda: CondaFiles) -> NativeFacts:
+def read_native(environment: Environment, installed: Installed) -> NativeFacts:
     """All of it; what the dynamic linker would find is worked out as `check` does."""
     platform = environment.platform
     tensorflow = environment.tensorflow
@@ -59,8 +59,8 @@ def read_native(environment: Environment, conda: CondaFiles) -> NativeFacts:
         scope = None
     if scope is not None:
         try:
-            libstdcxx = _libstdcxx(environment, conda, scope)
-            cuda = tuple(_cuda(environment, conda, scope))
+            libstdcxx = _libstdcxx(environment, installed, scope)
+            cuda = tuple(_cuda(environment, installed, scope))
         finally:
             scope.close()
     return NativeFacts(
@@ -75,26 +75,32 @@ def read_native(environment: Environment, conda: CondaFiles) -> NativeFacts:
     )
 
 
-def _find(scope: LiveScope, name: str) -> tuple[str, str] | None:
-    """(path, how it is found) of a library, mapped already or searched for as TensorFlow would."""
+def _find(scope: LiveScope, name: str, asking: LoadedObject) -> tuple[str, str] | None:
+    """(path, how it is found) of a library that is searched for on behalf of another."""
     from ..linker.search import NotFound
 
-    loaded = scope.namespace.find(name)
-    if loaded is not None:
-        return loaded.path, loaded.how
-    asking = scope.namespace.find("libtensorflow_framework.so.2") or scope.main
     found = scope.searcher.find(name, asking, scope.main)
     if isinstance(found, NotFound):
         return None
     return found.path, found.how
 
 
+def _framework(scope: LiveScope) -> LoadedObject | None:
+    # Not by `namespace.find`: where there is none, that would go on to load half of Python.
+    for loaded in scope.namespace.objects:
+        if loaded.path.endswith("/libtensorflow_framework.so.2"):
+            return loaded
+    return None
+
+
 def _libstdcxx(
-    environment: Environment, conda: CondaFiles, scope: LiveScope
+    environment: Environment, installed: Installed, scope: LiveScope
 ) -> LibstdcxxFacts | None:
     from ..environment.platform import libstdcxx_levels
 
-    found = _find(scope, LIBSTDCXX)
+    framework = _framework(scope)
+    loaded = None if framework is None else scope.namespace.find(LIBSTDCXX)
+    found = _find(scope, LIBSTDCXX, scope.main) if loaded is None else (loaded.path, loaded.how)
     if found is None:
         return None
     path, how = found
@@ -102,17 +108,19 @@ def _libstdcxx(
         glibcxx, cxxabi = libstdcxx_levels(path)
     except InputError:
         return LibstdcxxFacts(found_by=how)
-    owner = owner_of(environment, conda, path)
+    owner = owner_of(environment, installed, path)
     return LibstdcxxFacts(found_by=how, glibcxx=glibcxx, cxxabi=cxxabi, owner=owner)
 
 
-def _cuda(environment: Environment, conda: CondaFiles, scope: LiveScope) -> list[NativeLibrary]:
+def _cuda(environment: Environment, installed: Installed, scope: LiveScope) -> list[NativeLibrary]:
     found = []
+    # TensorFlow dlopens them, and its own run path counts.
+    asking = _framework(scope) or scope.main
     for name in CUDA_LIBRARIES:
-        place = _find(scope, name)
+        place = _find(scope, name, asking)
         if place is not None:
             path = place[0]
-            owner = owner_of(environment, conda, path)
+            owner = owner_of(environment, installed, path)
             found.append(NativeLibrary(name=name, version=_version(path, name), owner=owner))
     return found
 
@@ -123,11 +131,11 @@ def _version(path: str, soname: str) -> str | None:
     return real.partition(".so.")[2] or None if real != soname else None
 
 
-def owner_of(environment: Environment, conda: CondaFiles, path: str) -> Owner | None:
+def owner_of(environment: Environment, installed: Installed, path: str) -> Owner | None:
     """The package that installed a file, from records that are parsed already."""
-    name = conda.owner_of(path) or conda.owner_of(os.path.realpath(path))
+    name = installed.owner_of(path) or installed.owner_of(os.path.realpath(path))
     if name is not None:
-        for package in conda.packages:
+        for package in installed.packages:
             if package.name == name:
                 return Owner(
                     manager="conda",
@@ -138,7 +146,7 @@ def owner_of(environment: Environment, conda: CondaFiles, path: str) -> Owner | 
     if not _inside(environment, path):
         return None
     one = environment.distributions.owner_of(path)
-    if one is None or conda.brought(one) is not None:
+    if one is None or installed.brought(one) is not None:
         return None
     return Owner(manager="pip", name=one.canonical_name, version=one.version)
 

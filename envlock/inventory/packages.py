@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"^Tag:[ \t]*([A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+)[ \t]*$", re.M)
 _BUILD = re.compile(r"^Build:[ \t]*(\d\w*)[ \t]*$", re.M)
-_COMMIT = re.compile(r"[0-9A-Za-z_.+-]{1,100}\Z")
-_HEX = re.compile(r"[0-9a-f]{32,128}\Z")
+_COMMIT = r"[0-9A-Za-z_.+-]{1,100}\Z"
+_HEX = r"[0-9a-f]{32,128}\Z"
 _METADATA = ("/METADATA", "/PKG-INFO")
 
 #: What an installer adds to a dist-info; it differs between installers, not between packages.
@@ -35,12 +35,15 @@ _OF_INSTALLER = (
 )
 
 
-class CondaFiles:
-    """What conda's prefix records say, each record parsed once: packages, and who owns a file."""
+class Installed:
+    """What pip's and conda's records say, each parsed once: packages, and who owns a file."""
 
     def __init__(self, environment: Environment) -> None:
+        #: The distributions that count; listing them anew costs more than it seems.
+        self.distributions = list(environment.distributions)
         self.prefixes = {environment.paths.prefix, os.path.realpath(environment.paths.prefix)}
         self.packages: list[CondaPackage] = []
+        self.editable: set[str] = set()  # dist-info folders; known once the packages are read
         self.owners: dict[str, str] = {}  # path relative to the prefix -> conda package
         #: record, its package's name, its `paths_data.paths`
         self.paths: list[tuple[PrefixRecord, str, list[Any]]] = []
@@ -73,12 +76,19 @@ class CondaFiles:
         return None
 
 
-def read_packages(environment: Environment, conda: CondaFiles) -> Packages:
+def read_packages(installed: Installed) -> Packages:
     """Every package, sorted by name."""
-    pip = [pip_package(one, conda.brought(one)) for one in environment.distributions]
+    pip = []
+    for one in installed.distributions:
+        package = pip_package(one, installed.brought(one))
+        if package.direct_url is not None and package.direct_url.editable:
+            installed.editable.add(one.path)
+        pip.append(package)
     return Packages(
         pip=tuple(sorted(pip, key=lambda p: (p.name, p.version or ""))),
-        conda=tuple(sorted(conda.packages, key=lambda c: (c.name, c.version or "", c.build or ""))),
+        conda=tuple(
+            sorted(installed.packages, key=lambda c: (c.name, c.version or "", c.build or ""))
+        ),
     )
 
 
@@ -112,7 +122,7 @@ def contents_digest(record: bytes, folder_name: str) -> str | None:
     Left out are byte code, what the installer itself wrote, and the content (not the name) of
     scripts, whose first line names the environment's folder.
     """
-    lines = record.replace(b"\r\n", b"\n").split(b"\n")
+    lines = record.splitlines()
     # Compiled files and RECORD itself stand there without digest.
     kept = [line for line in lines if line and not line.endswith(b",,")]
     if not kept:
@@ -167,7 +177,7 @@ def _table(value: dict[str, Any], key: str) -> dict[str, Any] | None:
 
 
 def _name(value: object) -> str | None:
-    return value if isinstance(value, str) and _COMMIT.match(value) else None
+    return value if isinstance(value, str) and re.match(_COMMIT, value) else None
 
 
 def _hashes(archive: dict[str, Any]) -> dict[str, str]:
@@ -180,7 +190,7 @@ def _hashes(archive: dict[str, Any]) -> dict[str, str]:
     return {
         plain(k)[:20]: v.lower()
         for k, v in sorted(found.items())
-        if isinstance(k, str) and isinstance(v, str) and _HEX.match(v.lower())
+        if isinstance(k, str) and isinstance(v, str) and re.match(_HEX, v.lower())
     }
 
 

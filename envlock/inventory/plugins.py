@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..environment.live import Environment
-    from .packages import CondaFiles
+    from .packages import Installed
 
 _FRAMEWORK = (
     b"libtensorflow_framework",
@@ -30,6 +30,7 @@ _IMPORT = re.compile(rb"N10tensorflow|^TF_", re.M)
 _OWN = re.compile(rb"libtensorflow(?:_framework|_cc)?\.so|(?:lib)?_pywrap_tensorflow\w*\.so")
 #: What the `tensorflow` package folder holds; plugins are never in it.
 _PACKAGE = frozenset({"libtensorflow_framework.so.2", "__init__.py", "python"})
+_OTHER_FILES = (".py", ".pyi", ".h", ".txt", ".json")
 #: Bytes of a plugin that its digest covers: more than any library has.
 _LARGEST = 1 << 34
 #: Folders that hold no plugins and many files.
@@ -38,7 +39,9 @@ _SKIPPED = frozenset({"__pycache__", "include", "node_modules", ".git", "conda-m
 
 def is_library_name(name: str) -> bool:
     """`x.so`, `x.so.1.2`."""
-    return name.endswith(".so") or (".so." in name and name.rpartition(".so.")[2][:1].isdigit())
+    if ".so" not in name:
+        return False
+    return name.endswith(".so") or name.rpartition(".so.")[2][:1].isdigit()
 
 
 def is_plugin(elf: ElfFile) -> bool:
@@ -69,26 +72,28 @@ def libraries_below(folder: str) -> Iterator[str]:
     stack = [folder]
     while stack:
         here = stack.pop()
+        found, below = [], []
+        known = 0
         try:
             with os.scandir(here) as entries:
-                listed = list(entries)
+                for entry in entries:
+                    name = entry.name
+                    if name in _PACKAGE:
+                        known += 1
+                    if is_library_name(name):
+                        if entry.is_file():
+                            found.append(entry.path)
+                            continue
+                    # A file with a usual suffix need not be asked what it is.
+                    elif name in _SKIPPED or name.endswith(_OTHER_FILES):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.path)
         except OSError:
             continue
-        if len(_PACKAGE.intersection(entry.name for entry in listed)) == len(_PACKAGE):
-            continue
-        below = []
-        for entry in listed:
-            name = entry.name
-            if is_library_name(name):
-                if entry.is_file():
-                    yield entry.path
-                    continue
-            # A file with a usual suffix need not be asked what it is.
-            elif name in _SKIPPED or name.endswith((".py", ".pyi", ".h", ".txt", ".json")):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                below.append(entry.path)
-        stack += sorted(below, reverse=True)
+        if known < len(_PACKAGE):
+            yield from found
+            stack += sorted(below, reverse=True)
 
 
 def environment_plugins(environment: Environment) -> list[str]:
@@ -114,11 +119,11 @@ def environment_plugins(environment: Environment) -> list[str]:
 
 
 def plugin_entries(
-    environment: Environment, conda: CondaFiles, edited: frozenset[str]
+    environment: Environment, installed: Installed, edited: frozenset[str]
 ) -> tuple[PluginEntry, ...]:
     """The plugins as a snapshot records them."""
     entries = [
-        _entry(environment, conda, path, edited) for path in environment_plugins(environment)
+        _entry(environment, installed, path, edited) for path in environment_plugins(environment)
     ]
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
@@ -136,7 +141,7 @@ def relative(environment: Environment, path: str) -> str:
 
 
 def _entry(
-    environment: Environment, conda: CondaFiles, path: str, edited: frozenset[str]
+    environment: Environment, installed: Installed, path: str, edited: frozenset[str]
 ) -> PluginEntry:
     from .native import owner_of
 
@@ -150,7 +155,7 @@ def _entry(
         from ..environment.files import plain
 
         problem = plain(error.message.replace(path, os.path.basename(path)))
-    owner = owner_of(environment, conda, path)
+    owner = owner_of(environment, installed, path)
     return PluginEntry(
         path=relative(environment, path),
         digest=_digest(environment, owner, path, edited),

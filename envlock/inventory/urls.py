@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(r"/t/[^/]+/")  # conda's private channels
-_CREDENTIALS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
-_SSH_USER = re.compile(r"^((?:[a-z]+\+)?ssh://)git@")
+_TOKEN = r"/t/[^/]+/"  # conda's private channels
+_CREDENTIALS = r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@"
+_SSH_USER = r"^((?:[a-z]+\+)?ssh://)git@"
 
 
 def clean_url(url: str) -> str:
@@ -17,10 +17,10 @@ def clean_url(url: str) -> str:
     if is_local(text):
         name = re.sub(r"^(?:[a-z]+\+)?file:(?://[^/]*)?", "", text).rstrip("/").rpartition("/")[2]
         return f"file:{name}"
-    if not _SSH_USER.match(text):
+    if not re.match(_SSH_USER, text):
         # ssh needs its user's name, and `git` is everybody's.
-        text = _CREDENTIALS.sub(r"\1", text)
-    return _TOKEN.sub("/", text)
+        text = re.sub(_CREDENTIALS, r"\1", text)
+    return re.sub(_TOKEN, "/", text)
 
 
 def is_local(url: str) -> bool:

@@ -79,20 +79,22 @@ SWITCHES = (
     "TF_CUDNN_VERSION",
     "TF_CUDA_COMPUTE_CAPABILITIES",
 )
+# Patterns as text: most environments set none of these, and compiling costs more than looking.
+
 #: Terraform's variables share the prefix, hold secrets, and have nothing to do with TensorFlow.
-_TERRAFORM = re.compile(
+_TERRAFORM = (
     r"TF_(?:VAR|TOKEN|CLI|LOG|INPUT|IN_AUTOMATION|WORKSPACE|DATA_DIR|PLUGIN_CACHE|REGISTRY|ACC)"
 )
-_OTHERS = re.compile(r"(?:TF|CUDA|CUDNN|TENSORFLOW)_[A-Z0-9_]{1,80}\Z")
-_SWITCH = re.compile(r"[A-Za-z0-9_.,:=+-]{0,120}\Z")
-_XLA = re.compile(r"(?:--[a-z0-9_]+(?:=[A-Za-z0-9_.,-]{0,40})?\s*){0,20}\Z")
+_OTHERS = r"(?:TF|CUDA|CUDNN|TENSORFLOW)_[A-Z0-9_]{1,80}\Z"
+_SWITCH = r"[A-Za-z0-9_.,:=+-]{0,120}\Z"
+_XLA = r"(?:--[a-z0-9_]+(?:=[A-Za-z0-9_.,-]{0,40})?\s*){0,20}\Z"
 #: Looks like a key or a token, so it is not a switch.
-_SECRET = re.compile(r"[A-Za-z0-9+/_-]{28,}")
+_SECRET = r"[A-Za-z0-9+/_-]{28,}"
 
 #: Folders that mean the same on every machine.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/opt", "/bin", "/etc")
 #: What in a folder of LD_LIBRARY_PATH can take the place of the environment's own.
-_LIBRARIES = re.compile(
+_LIBRARIES = (
     r"lib(?:stdc\+\+|gcc_s|c|m|dl|pthread|tensorflow\w*|tensorflow_framework|protobuf|absl\w*|"
     r"cud\w+|cublas\w*|cufft\w*|curand|cusolver\w*|cusparse|nccl|nvrtc|nvinfer\w*|gomp|iomp5|"
     r"openblas\w*|mkl_\w+|abseil\w*)\.so(?:\.\d+)*$"
@@ -119,14 +121,14 @@ def read_variables(
                 found.append(Variable(name=name, entries=_entries(name, value, paths)))
         elif name in SWITCHES:
             found.append(Variable(name=name, value=_switch(name, value)))
-        elif _OTHERS.match(name) and not _TERRAFORM.match(name):
+        elif re.match(_OTHERS, name) and not re.match(_TERRAFORM, name):
             found.append(Variable(name=name))
     return tuple(found)
 
 
 def _switch(name: str, value: str) -> str | None:
     shape = _XLA if name == "TF_XLA_FLAGS" else _SWITCH
-    if not shape.match(value) or _SECRET.search(value):
+    if not re.match(shape, value) or re.search(_SECRET, value):
         return None
     return value.strip()
 
@@ -152,7 +154,7 @@ def _entry(name: str, entry: str, paths: EnvironmentPaths) -> PathEntry:
 
 def _holds(name: str, folder: str) -> tuple[str, ...]:
     if name == "LD_LIBRARY_PATH":
-        return tuple(n for n in listing(folder) if _LIBRARIES.match(n))[:_MOST]
+        return tuple(n for n in listing(folder) if re.match(_LIBRARIES, n))[:_MOST]
     if name == "PYTHONPATH":
         return tuple(n for n in listing(folder) if n in _PACKAGES)
     return ()
