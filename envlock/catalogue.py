@@ -27,8 +27,9 @@ def all_rules() -> tuple[Described, ...]:
     """Every rule whose findings can stand in a report."""
     from .abi.rules import RULES as ABI_RULES
     from .linker.causes import CAUSES
+    from .registration.rules import RULES as REGISTRATION_RULES
 
-    return (*CAUSES, *ABI_RULES, *RULES)
+    return (*CAUSES, *ABI_RULES, *RULES, *REGISTRATION_RULES)
 
 
 def rule_ids() -> frozenset[str]:

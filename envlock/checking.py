@@ -19,6 +19,7 @@ from .manifest_io import read_embedded
 from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from .policies import apply_policy, resolve_policy, verdict_of
+from .registration import judge_registrations
 from .rules import RULES, Comparison
 from .rules.base import install_command
 
@@ -99,6 +100,13 @@ class Checker:
             except InputError as error:
                 return self._unreadable(path, error), identity
 
+    def loaded_as(self, identity: tuple[int, ...]) -> str | None:
+        """The path under which this process has mapped a file, None where it has not."""
+        if self.scope.asks_process is None:
+            return None
+        loaded = self.scope.namespace.by_identity((identity[0], identity[1]))
+        return None if loaded is None else loaded.path
+
     def judge_unstamped(self, elf: ElfFile, prediction: Prediction) -> Report:
         """The report on what the binary alone tells, whatever it carries; raises `InputError`."""
         return self._report(elf, None, None, prediction)
@@ -147,12 +155,14 @@ class Checker:
         findings: list[Finding] = [*linker_findings, *abi.findings]
         unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
         unchecked += abi.unchecked
-        for rule in RULES:
-            for answer in rule.applies(comparison):
-                if isinstance(answer, Finding):
-                    findings.append(answer)
-                else:
-                    unchecked.append(answer)
+        answers = [answer for rule in RULES for answer in rule.applies(comparison)]
+        if not refused:
+            answers += judge_registrations(elf, manifest, self.environment, self.scope)
+        for answer in answers:
+            if isinstance(answer, Finding):
+                findings.append(answer)
+            else:
+                unchecked.append(answer)
         kept = apply_policy(tuple(findings), self.policy)
         return Report(
             plugin=PluginSummary(

@@ -41,14 +41,22 @@ def load(
 
     chosen = resolve_policy(policy)
     name = plugin_path(path)
+    imported = "tensorflow" in sys.modules
     checker = Checker.for_process(chosen)
     report, identity = checker.check_for_load(name)
     _enforce(report, chosen)
     import tensorflow
 
+    if not imported:
+        # Only now is it known what TensorFlow has really mapped and registered.
+        checker = Checker.for_process(chosen)
+        report, identity = checker.check_for_load(name)
+        if chosen.fails(report.verdict):
+            _enforce(report, chosen)
     # TensorFlow keeps plugins by the spelling of their path, and a second spelling of a loaded
     # file gives a module without its ops: use the first one.
-    name = _first_spelling.setdefault(identity, name) if identity is not None else name
+    if identity is not None:
+        name = _first_spelling.setdefault(identity, checker.loaded_as(identity) or name)
     if _identity_now(name) != identity:
         raise IncompatiblePluginError(
             f"`{name}` changed while it was being checked; nothing was loaded",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .environment.live import Environment
     from .linker.prediction import Prediction
     from .models.dependencies import Dependencies
+    from .models.registration import Registrations
     from .models.report import Report
 
 
@@ -30,6 +31,7 @@ def build_manifest(
     prediction: Prediction | None = None,
     *,
     forced: bool = False,
+    record_ops: bool = False,
 ) -> Manifest:
     """The manifest of an open plugin in the checker's environment; without one, of a linked note."""
     environment = checker.environment
@@ -46,7 +48,19 @@ def build_manifest(
         libraries=() if prediction is None else linked_libraries(environment, prediction),
         packages=environment.packages(),
         abi=None if elf is None else _dependencies(elf, checker),
+        registrations=None if elf is None else _registrations(elf, checker, record_ops),
     )
+
+
+def _registrations(elf: ElfFile, checker: Checker, load: bool) -> Registrations:
+    """The ops and kernels that the plugin registers; `load` runs it in a process of its own."""
+    if load:
+        from .registration.recording import record_registrations
+
+        return record_registrations(elf, checker.environment)
+    from .registration.reading import read_registrations
+
+    return read_registrations(elf)
 
 
 def _dependencies(elf: ElfFile, checker: Checker) -> Dependencies | None:
@@ -70,12 +84,15 @@ def stamp(
     output: str | os.PathLike[str] | None = None,
     env: str | os.PathLike[str] | Environment | None = None,
     force: bool = False,
+    record_ops: bool = False,
 ) -> StampDocument:
     """Embed the manifest into a plugin, in place or into `output`, atomically.
 
-    `env` is the environment that the plugin was built in. Raises `StampRefused` when that
-    environment could not load it (`force` records it nevertheless), `ElfError` when the file is no
-    shared library with section headers, `WriteError` when nothing could be written.
+    `env` is the environment that the plugin was built in. `record_ops` loads the plugin with that
+    environment's Python, in a process that may die, to record what it registers. Raises
+    `StampRefused` when that environment could not load it (`force` records it nevertheless),
+    `ElfError` when the file is no shared library with section headers, `WriteError` when nothing
+    could be written.
     """
     from .writing import write_stamp
 
@@ -89,7 +106,7 @@ def stamp(
         if refused and not force:
             raise StampRefused(_refusal(path, report), report, hint=_hint(report))
         replaced = _has_stamp(elf)
-        manifest = build_manifest(checker, elf, prediction, forced=refused)
+        manifest = build_manifest(checker, elf, prediction, forced=refused, record_ops=record_ops)
         payload = encode_manifest(manifest)
         opened = elf.status
     target = None if output is None else os.fspath(output)
@@ -100,10 +117,17 @@ def stamp(
         written=True,
         replaced=replaced,
         bytes_added=result.bytes_added,
-        notes=tuple(result.notes),
+        notes=(*result.notes, *(_not_loaded(manifest) if record_ops else ())),
         manifest=manifest,
         findings=report.findings if refused else (),
     )
+
+
+def _not_loaded(manifest: Manifest) -> tuple[str, ...]:
+    found = manifest.registrations
+    if found is None or found.source == "loaded":
+        return ()
+    return (f"ops and kernels are recorded as the file shows them: {found.limits[0]}",)
 
 
 def _has_stamp(elf: ElfFile) -> bool:

@@ -20,6 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="record an environment that could not load it"
     )
+    parser.add_argument(
+        "--record-ops",
+        action="store_true",
+        help="load the plugin in a process of its own to record the ops and kernels it registers",
+    )
     add_format(parser)
 
 
@@ -54,7 +59,11 @@ def _stamp(arguments: argparse.Namespace) -> StampDocument:
     from ..stamping import stamp
 
     return stamp(
-        arguments.plugin, output=arguments.output, env=arguments.env, force=arguments.force
+        arguments.plugin,
+        output=arguments.output,
+        env=arguments.env,
+        force=arguments.force,
+        record_ops=arguments.record_ops,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .dependencies import Dependencies
 from .record import Record
+from .registration import Registrations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,4 +187,5 @@ class Manifest(Record):
     libraries: tuple[Library, ...] = ()
     packages: tuple[PackagePin, ...] = ()
     abi: Dependencies | None = None  # the classes that its code depends on
+    registrations: Registrations | None = None  # the ops and kernels that it registers
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (MANIFEST_FORMAT,)}

@@ -1,0 +1,110 @@
+"""What a plugin registers with TensorFlow, and what that does to what is registered already."""
+
+from __future__ import annotations
+
+from ..models.report import Unchecked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..elf import ElfFile
+    from ..environment.live import Environment
+    from ..linker.scope import LiveScope
+    from ..models.manifest import Manifest
+    from ..models.registration import KernelRecord, Registrations
+    from .rules import Answer
+
+__all__ = ["judge_registrations"]
+
+
+def judge_registrations(
+    elf: ElfFile, manifest: Manifest | None, environment: Environment, scope: LiveScope
+) -> tuple[Answer, ...]:
+    """Findings about the plugin's ops and kernels, in the environment or in this very process.
+
+    The process counts when the scope is its own and it has imported TensorFlow. The good case
+    costs a lookup by name; everything else is read for names in question only.
+    """
+    registrations = manifest.registrations if manifest is not None else None
+    if registrations is None:
+        from .reading import read_registrations
+
+        registrations = read_registrations(elf)
+    answers: list[Answer] = []
+    if registrations.limits and registrations.source == "file":
+        answers.append(
+            Unchecked(what="part of the ops and kernels", why="; ".join(registrations.limits))
+        )
+    if not registrations.ops and not registrations.kernels:
+        return tuple(answers)
+    found = _in_question(registrations, environment, scope)
+    if found is None:
+        return tuple(answers)
+    from .situation import situation
+
+    registering = situation(elf, registrations, found, scope)
+    if registering is not None:
+        from .rules import RULES
+
+        for rule in RULES:
+            answers += rule.applies(registering)
+    return tuple(answers)
+
+
+def _in_question(
+    registrations: Registrations, environment: Environment, scope: LiveScope
+) -> Registered | None:
+    """What is registered already, where any name is; None when all is well."""
+    from .builtin import BuiltIn
+
+    install = environment.tensorflow
+    if install is None:
+        return None
+    registered = Registered(
+        BuiltIn(install.package_dir, install.version),
+        install.package_dir,
+        in_process=scope.asks_process is not None,
+    )
+    names = {op.name for op in registrations.ops}
+    if len(names) < len(registrations.ops):
+        return registered
+    if any(map(registered.has, names | {kernel.op for kernel in registrations.kernels})):
+        return registered
+    return registered if _repeats(registrations.kernels) else None
+
+
+def _repeats(kernels: Sequence[KernelRecord]) -> bool:
+    """Whether two kernels look alike; whether they compete is a rule's matter."""
+    keys = [(k.op, k.device, k.priority, k.label, repr(k.constraints)) for k in kernels]
+    plain = {k.op for k in kernels if not k.constraints}
+    return len(set(keys)) < len(keys) or any(sum(k.op == op for k in kernels) > 1 for op in plain)
+
+
+class Registered:
+    """What TensorFlow knows: the release's own ops, and in its process all that were added."""
+
+    def __init__(self, builtin: BuiltIn, package_dir: str, *, in_process: bool) -> None:
+        self.builtin = builtin
+        self.package_dir = package_dir
+        self.process = None
+        if in_process:
+            from .process import ProcessRegistry
+
+            self.process = ProcessRegistry.find()
+
+    def has(self, op: str) -> bool:
+        """Whether an op is registered."""
+        if self.process is not None:
+            return self.process.has(op)
+        return self.builtin.has(op)
+
+    def kernels(self, op: str) -> Sequence[KernelRecord] | None:
+        """The kernels of an op, None where they are not known."""
+        if self.process is not None:
+            return self.process.kernels(op)
+        return self.builtin.cpu_kernels(op)
+
+
+if TYPE_CHECKING:
+    from .builtin import BuiltIn
