@@ -95,13 +95,15 @@ def read_packages(installed: Installed) -> Packages:
 def pip_package(one: Distribution, conda: str | None) -> PipPackage:
     """One distribution; conda's are known by their prefix record, so RECORD is not read."""
     name, version = one.canonical_name, one.version
-    direct_url = _direct_url(one)
+    record = one.record()
+    # What RECORD does not list need not be looked for.
+    direct_url = _direct_url(one) if not record or b"/direct_url.json," in record else None
     wheel = one.text("WHEEL") or ""
     build = _BUILD.search(wheel)
     editable = direct_url is not None and direct_url.editable
     contents = None
     if conda is None and not editable:
-        contents = contents_digest(one.record(), one.folder_name)
+        contents = contents_digest(record, one.folder_name)
     return PipPackage(
         name=name,
         version=None if version == UNKNOWN else version,
@@ -111,7 +113,7 @@ def pip_package(one: Distribution, conda: str | None) -> PipPackage:
         direct_url=direct_url,
         conda=conda,
         installer=one.installer,
-        requested=os.path.exists(os.path.join(one.path, "REQUESTED")) or None,
+        requested=b"/REQUESTED," in record or None,
         problem=one.problem,
     )
 
