@@ -61,7 +61,7 @@ def _ensured(versions: list[str]) -> list[TfEnvironment]:
 def _tell(found: list[Pair], built: list[str], live: list[str]) -> None:
     """One table an op: a row for each release it was built on, a column for each live one."""
     cells = {(p.op, p.built, p.live): _sign(p) for p in found}
-    print("\n+ works   ! dies or computes garbage   . refused by the linker   ? raised an error")
+    print("\n+ works   ! dies or answers wrongly   . refused by the linker")
     for op in sorted({pair.op for pair in found}):
         print(f"\n{op}\n  built " + " ".join(f"{_short(v):>4}" for v in live))
         for row in built:
@@ -76,7 +76,7 @@ def _sign(pair: Pair) -> str:
         return "."
     if pair.outcome.dangerous:
         return "!"
-    return "+" if pair.outcome.works else "?"
+    return "+"
 
 
 def _short(version: str) -> str:

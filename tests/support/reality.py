@@ -55,8 +55,8 @@ class Outcome:
 
     @property
     def dangerous(self) -> bool:
-        """Taken, and then the process died or the answer was wrong."""
-        return self.outcome == "crash" or self.functional in ("wrong", "crash", "timeout")
+        """Taken, and then the process died or did not give the answer that is known."""
+        return self.outcome == "crash" or self.functional not in ("pass", None)
 
     @property
     def works(self) -> bool:
