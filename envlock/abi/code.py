@@ -33,6 +33,27 @@ def place(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> int | None:
     return total
 
 
+def widths_fit(widths: set[int], step: tuple[Fact, ...], atlas: Atlas, abi: int) -> bool:
+    """Whether a member can have been accessed with one of these widths, in bytes.
+
+    A number may be read in part, and vector instructions copy several members at once.
+    """
+    kind, cls, member = step[-1]
+    shape = atlas.shape(cls, abi) if kind == "m" else None
+    place = shape.members.get(member) if shape is not None else None
+    if place is None:
+        return True
+    size = _size(place[2])
+    return size is None or any(width <= size or width >= 16 for width in widths)
+
+
+def _size(kind: str) -> int | None:
+    if kind.endswith(("*", "&")):
+        return 8
+    _, colon, number = kind.rpartition(":")
+    return int(number) if colon and number.isdigit() else None
+
+
 def component(cls: str) -> str:
     """The class's own name as it stands in mangled names."""
     last = cls.rsplit("::", 1)[-1]
@@ -59,6 +80,8 @@ def collect(code: Code, atlas: Atlas, abi: int, usage: Usage) -> None:
         for first, second in windows:
             a, b = place(first, atlas, abi), place(second, atlas, abi)
             if a is None or b is None or (a, b) not in code.windows:
+                break
+            if not widths_fit(code.widths[a, b], second, atlas, abi):
                 break
             if first[-1][0] == "p":
                 continue

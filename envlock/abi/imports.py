@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _METHOD = re.compile(r"_ZN[rVKRO]*")
 _NUMBER = re.compile(r"\d+")
 _SPECIAL = re.compile(r"^_ZN([rVKO]*)(.*)([CD])([0-9])(?:E|I)")
-_INFO_CLASSES = (b"__si_class_type_info", b"__vmi_class_type_info")
 _ABSOLUTE = {62: (1, 8), 183: (257, 1027)}  # R_*_64 or ABS64, R_*_RELATIVE
 MAX_RELOCATIONS = 1 << 22
+MAX_SLOTS = 512
 
 
 class Symbols:
@@ -52,7 +52,10 @@ class Symbols:
                         self.tables[cls] = symbol.size // (elf.bits // 8) - 2
             else:
                 self.imported.add(name)
-        self.inheritance = sorted(_inheritance(elf, self._names))
+        pointers = _pointers(elf)
+        self.inheritance = sorted(_inheritance(elf, pointers, self._names))
+        #: Virtual tables as (slot, mangled name of the function in it).
+        self.virtual_tables = _virtual_tables(elf, pointers, self._names)
 
 
 def symbol_indices(elf: ElfFile) -> list[int]:
@@ -111,31 +114,37 @@ def special_member(name: str) -> tuple[str, str] | None:
     return (cls, match[3]) if cls else None
 
 
-def _inheritance(elf: ElfFile, names: dict[int, str]) -> set[tuple[str, str]]:
-    """(class, base) of the type information objects in the file, by plain class names."""
+def _pointers(elf: ElfFile) -> dict[int, tuple[int, int]]:
+    """Address of a relocated word -> (symbol index, addend), of the absolute relocations."""
     kinds = _ABSOLUTE.get(elf.machine_number)
     dynamic = elf.dynamic
     address, size = dynamic.get(DT_RELA), dynamic.get(DT_RELASZ)
     if kinds is None or elf.bits != 64 or not address or not size:
-        return set()
+        return {}
     if size // 24 > MAX_RELOCATIONS:
         raise elf.damaged(f"{size // 24} relocations are more than {MAX_RELOCATIONS}")
     raw = elf.read(
         elf.offset_of(address, size, "the relocations"), size - size % 24, "the relocations"
     )
-    pointers: dict[int, tuple[int, int]] = {}  # address -> (symbol index, addend)
-    objects = []
-    for place, info, addend in elf.struct("QQq").iter_unpack(raw):
-        kind, index = info & 0xFFFFFFFF, info >> 32
-        if kind not in kinds:
-            continue
-        pointers[place] = (index, addend)
-        if index and "class_type_info" in names.get(index, ""):
-            several = "__vmi_class" in names[index]
-            if several or "__si_class" in names[index]:
-                objects.append((place, several))
+    return {
+        place: (info >> 32, addend)
+        for place, info, addend in elf.struct("QQq").iter_unpack(raw)
+        if info & 0xFFFFFFFF in kinds
+    }
+
+
+def _inheritance(
+    elf: ElfFile, pointers: dict[int, tuple[int, int]], names: dict[int, str]
+) -> set[tuple[str, str]]:
+    """(class, base) of the type information objects in the file, by plain class names."""
     found = set()
-    for place, several in objects:
+    for place, (index, _) in pointers.items():
+        kind = names.get(index, "")
+        if "class_type_info" not in kind:
+            continue
+        several = "__vmi_class" in kind
+        if not several and "__si_class" not in kind:
+            continue
         own = _type_name(elf, pointers.get(place + 8), names, "_ZTS")
         for at in range(24, 24 + 16 * 8, 16) if several else (16,):
             pointer = pointers.get(place + at)
@@ -146,6 +155,37 @@ def _inheritance(elf: ElfFile, names: dict[int, str]) -> set[tuple[str, str]]:
                 base = _type_name(elf, pointers.get(pointer[1] + 8), names, "_ZTS")
             if own is not None and base:
                 found.add((own, base))
+    return found
+
+
+def _virtual_tables(
+    elf: ElfFile, pointers: dict[int, tuple[int, int]], names: dict[int, str]
+) -> list[list[tuple[int, str]]]:
+    """Each table in the file: a pointer to type information, then pointers to functions.
+
+    Only entries that a symbol names are listed.
+    """
+    word = elf.bits // 8
+    information = {
+        place for place, (index, _) in pointers.items() if "class_type_info" in names.get(index, "")
+    }
+    found = []
+    for place, (index, addend) in pointers.items():
+        if not names.get(index, "").startswith("_ZTI") and addend not in information:
+            continue
+        entries: list[tuple[int, str]] = []
+        for slot in range(MAX_SLOTS):
+            at = pointers.get(place + word * (slot + 1))
+            if at is None:
+                break
+            name = names.get(at[0], "")
+            if name.startswith("_ZTI") or "class_type_info" in name:
+                entries = []
+                break
+            if name.startswith("_ZN"):
+                entries.append((slot, name))
+        if entries:
+            found.append(entries)
     return found
 
 

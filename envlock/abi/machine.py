@@ -29,6 +29,8 @@ MAX_CODE = 64 << 20
 MAX_FUNCTION = 1 << 20
 
 _MEMORY = re.compile(r"\[(r\w+)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
+_WIDTH = re.compile(r"(\w+) ptr \[")
+_WIDTHS = {"byte": 1, "word": 2, "dword": 4, "qword": 8}
 _REGISTERS = {
     "rax": ("rax", "eax", "ax", "al", "ah"),
     "rbx": ("rbx", "ebx", "bx", "bl", "bh"),
@@ -61,11 +63,13 @@ class Pointer:
 class Code:
     """What the machine code of a plugin shows.
 
-    `windows`: (a, b) -> the sets of witnesses of p, one for each different occurrence.
+    `windows`: (a, b) -> the sets of witnesses of p, one for each different occurrence; `widths`:
+    how many bytes are accessed there.
     """
 
     def __init__(self) -> None:
         self.windows: dict[tuple[int, int], set[frozenset[Witness]]] = {}
+        self.widths: dict[tuple[int, int], set[int]] = {}
         self.functions = 0
         self.truncated = False
 
@@ -187,7 +191,7 @@ class _Sweep:
         # register or stack slot -> (pointer, what was added to it)
         self.state: dict[str, tuple[Pointer, int]] = {}
         self.stack: dict[tuple[str, int], tuple[Pointer, int]] = {}
-        self.seen: list[tuple[Pointer, int, int]] = []
+        self.seen: list[tuple[Pointer, int, int, int]] = []
         self.frame = False
         own = names.functions.get(start)
         for number, register in enumerate(_ARGUMENTS):
@@ -203,15 +207,18 @@ class _Sweep:
             elif mnemonic[0] != "j":
                 self._step(mnemonic, operands)
         windows = self.code.windows
-        for pointer, a, b in self.seen:
+        for pointer, a, b, width in self.seen:
             parent = pointer.parent
+            self.code.widths.setdefault((a, b), set()).add(width)
             witnesses = frozenset(parent.witnesses) if parent is not None else _NO_WITNESS
             windows.setdefault((a, b), set()).add(witnesses)
 
-    def _touch(self, known: tuple[Pointer, int], offset: int) -> None:
+    def _touch(self, known: tuple[Pointer, int], offset: int, operands: str) -> None:
         pointer, added = known
         if pointer.parent is not None:
-            self.seen.append((pointer, pointer.offset, added + offset))
+            width = _WIDTH.search(operands)
+            size = _WIDTHS.get(width[1], 16) if width is not None else 8
+            self.seen.append((pointer, pointer.offset, added + offset, size))
 
     def _branch(self, mnemonic: str, address: int, size: int, operands: str) -> None:
         name = ""
@@ -224,7 +231,7 @@ class _Sweep:
                 if match[1] == "rip":
                     name = self.names.slots.get(address + size + offset, "")
                 elif match[1] in self.state:
-                    self._touch(self.state[match[1]], offset)
+                    self._touch(self.state[match[1]], offset, operands)
         if name:
             for number, register in enumerate(_ARGUMENTS):
                 known = self.state.get(register)
@@ -258,7 +265,7 @@ class _Sweep:
                 if mnemonic == "lea":
                     value = (known[0], known[1] + offset)
                 else:
-                    self._touch(known, offset)
+                    self._touch(known, offset, operands)
                     if mnemonic == "mov" and full == target:
                         value = (Pointer(known[0], known[1] + offset), 0)
         elif mnemonic == "mov" and full is not None:

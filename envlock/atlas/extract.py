@@ -44,6 +44,16 @@ SESSION = "python/client/_pywrap_tf_session.so"
 GLOBAL_MARKER = "python/pywrap_dlopen_global_flags.py"
 _OUTSIDE = ("std::", "__gnu_cxx::", "__cxxabiv1::", "(anonymous)", "__", "_")
 
+_OUTSIDE_NAMES = (
+    "_ZNSt",
+    "_ZNKSt",
+    "_ZSt",
+    "_ZN9__gnu_cxx",
+    "_ZNK9__gnu_cxx",
+    "_ZN5Eigen",
+    "_ZNK5Eigen",
+)
+
 
 def exports(path: str) -> tuple[dict[str, Any], list[int]]:
     """A library's identity and the sorted keys of the symbols that it exports."""
@@ -139,7 +149,8 @@ def _functions(functions: dict[str, gimple.Function]) -> Part:
     for name in sorted(functions):
         function = functions[name]
         facts = sorted({_clean(f) for f in function.facts if interesting(f[1])})
-        if facts:
+        if facts or not name.startswith(_OUTSIDE_NAMES):
+            # One that needs nothing is listed too: that a release has it tells releases apart.
             needs[name] = [list(fact) for fact in facts]
         windows = _windows(function.paths)
         if windows and facts:

@@ -330,6 +330,10 @@ class Atlas:
             found.append(self._fact(number))
         return tuple(found)
 
+    def has_function(self, name: str, abi: int) -> bool:
+        """Whether the probe of that ABI table contains an inline function."""
+        return self._function(name, abi) != 0
+
     def _function(self, name: str, abi: int) -> int:
         at = self._record(b"FUNK", b"FUNR", name_key(name))
         return 0 if at is None else self._run_value(at, abi)[0]

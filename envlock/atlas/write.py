@@ -164,7 +164,10 @@ class Writer:
         return self._window_lists.add(bytes(out))
 
     def _functions(self, tables: Sequence[Part]) -> tuple[bytes, bytes]:
-        names = sorted({name for table in tables for name in table["functions"]})
+        # Functions that never need anything would only say that they exist.
+        names = sorted(
+            {name for table in tables for name, facts in table["functions"].items() if facts}
+        )
         prone = _drift_prone(tables)
         records = {}
         for name in names:
@@ -188,7 +191,7 @@ def _templates(tables: Sequence[Part]) -> dict[str, list[list[tuple[str, ...]] |
     for number, table in enumerate(tables):
         common: dict[str, set[tuple[str, ...]]] = {}
         for name, facts in table["functions"].items():
-            erased = erase(name)
+            erased = erase(name) if facts else None
             if erased is None:
                 continue
             # Layouts of instantiated classes are those of the arguments, not of the template.

@@ -1,0 +1,107 @@
+"""Which of several releases an unstamped plugin was really built with, by its own code.
+
+What would differ between the releases stands in the plugin as one of them has it: the inline
+functions it carries, the slots of its virtual tables, the layouts in its debug information, the
+offsets in its machine code. The releases that contradict it least remain.
+"""
+
+from __future__ import annotations
+
+from . import code
+from .classes import normalise
+from .imports import method_class
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..atlas.format import Atlas, Release
+    from .analyse import Evidence
+    from .debuginfo import DebugFacts
+    from .imports import Symbols
+    from .machine import Code
+
+
+def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> list[Release]:
+    """Those of the releases that fit the plugin's code best; all of them where nothing differs."""
+    tables = sorted({release.abi for release in releases})
+    if len(tables) < 2:
+        return list(releases)
+    against = {abi: _contradictions(evidence, atlas, abi, tables) for abi in tables}
+    least = min(against.values())
+    tables = [abi for abi in tables if against[abi] == least]
+    if len(tables) > 1 and evidence.code is not None:
+        explained = {abi: _explained(evidence.code, atlas, abi) for abi in tables}
+        most = max(explained.values())
+        tables = [abi for abi in tables if explained[abi] == most]
+    return [release for release in releases if release.abi in tables]
+
+
+def _contradictions(evidence: Evidence, atlas: Atlas, abi: int, tables: Sequence[int]) -> int:
+    count = _unknown_functions(evidence.symbols, atlas, abi, tables)
+    count += _misplaced(evidence.symbols, atlas, abi)
+    if evidence.debug is not None:
+        count += _other_layouts(evidence.debug, atlas, abi)
+    return count
+
+
+def _unknown_functions(symbols: Symbols, atlas: Atlas, abi: int, tables: Sequence[int]) -> int:
+    """Inline functions in the plugin that this release's headers lack and another's have."""
+    return sum(
+        1
+        for name in symbols.defined
+        if not atlas.has_function(name, abi)
+        and any(atlas.has_function(name, other) for other in tables)
+    )
+
+
+def _misplaced(symbols: Symbols, atlas: Atlas, abi: int) -> int:
+    """Entries of the plugin's virtual tables that this release has in another slot."""
+    count = 0
+    for table in symbols.virtual_tables:
+        for slot, name in table:
+            slots = atlas.slots(method_class(name), abi)
+            places = [s for text, s in slots.items() if text != "~" and name.endswith(text)]
+            if places and slot not in places:
+                count += 1
+    for cls, length in symbols.tables.items():
+        slots = atlas.slots(cls, abi)
+        if slots and length != _length(slots):
+            count += 1
+    return count
+
+
+def _length(slots: dict[str, int]) -> int:
+    """The number of entries of a virtual table; a destructor has two."""
+    return max(slot + (2 if text == "~" else 1) for text, slot in slots.items())
+
+
+def _other_layouts(debug: DebugFacts, atlas: Atlas, abi: int) -> int:
+    """Classes in the plugin's debug information that are laid out otherwise in this release."""
+    count = 0
+    for raw, layout in debug.layouts.items():
+        shape = atlas.shape(normalise(raw), abi)
+        if shape is None:
+            continue
+        places = {member.name: member.offset for member in layout.members}
+        known = {name: place[0] for name, place in shape.members.items()}
+        if layout.size != shape.size or places != known:
+            count += 1
+    return count
+
+
+def _explained(found: Code, atlas: Atlas, abi: int) -> int:
+    """How many of the code's access windows an inline accessor of this release accounts for."""
+    explained = set()
+    for windows in atlas.windows(abi):
+        for first, second in windows:
+            if first[-1][0] == "p":
+                continue
+            a, b = code.place(first, atlas, abi), code.place(second, atlas, abi)
+            if a is None or b is None or (a, b) not in found.windows:
+                continue
+            if code.widths_fit(found.widths[a, b], second, atlas, abi) and any(
+                code.supports(seen, first[0][1]) for seen in found.windows[a, b]
+            ):
+                explained.add((a, b))
+    return len(explained)
