@@ -6,6 +6,7 @@ from .text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..models.dependencies import Dependencies
     from ..models.manifest import (
         Compilation,
         Library,
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
         PluginIdentity,
         TensorFlowFacts,
     )
+    from ..models.registration import Registrations
     from ..models.shown import ShownDocument
 
 WIDTH = 18
+MOST_CLASSES = 12
 
 
 def _row(label: str, value: object) -> list[str]:
@@ -118,7 +121,37 @@ def _environment(manifest: Manifest) -> list[str]:
     lines += _row("packages", manifest.packages and f"{len(manifest.packages)} recorded")
     if manifest.libraries:
         lines += ["libraries", *map(_library, manifest.libraries)]
-    return lines
+    return lines + _depends(manifest.abi) + _registers(manifest.registrations)
+
+
+EVIDENCE = {
+    "dwarf": "from its debug information",
+    "code": "from its machine code and symbols",
+    "symbols": "from its symbols, and what plugins of its kind use",
+    "kind": "what plugins of its kind use",
+}
+
+
+def _depends(abi: Dependencies | None) -> list[str]:
+    if abi is None:
+        return []
+    kinds = f"{', '.join(abi.kinds)}; " if abi.kinds else ""
+    lines = [f"depends on {len(abi.classes)} classes ({kinds}{EVIDENCE[abi.evidence]})"]
+    ours = [use.name for use in abi.classes if use.name.startswith("tensorflow::")]
+    lines += [f"  {name}" for name in ours[:MOST_CLASSES]]
+    rest = len(abi.classes) - len(ours[:MOST_CLASSES])
+    return lines + ([f"  and {rest} more (`--format json` lists all)"] if rest else [])
+
+
+def _registers(found: Registrations | None) -> list[str]:
+    if found is None or not (found.ops or found.kernels):
+        return []
+    how = "seen in a load" if found.source == "loaded" else "as far as the file shows"
+    lines = [f"registers ({how})"]
+    lines += _row("ops", ", ".join(op.name for op in found.ops))
+    # One line a device: its kernels differ in their types only.
+    kernels = dict.fromkeys(f"{kernel.op} on {kernel.device or '?'}" for kernel in found.kernels)
+    return lines + _row("kernels", ", ".join(kernels))
 
 
 def shown_text(shown: ShownDocument) -> str:
