@@ -89,10 +89,12 @@ def failed_reports(paths: list[str], error: EnvlockError) -> ReportDocument:
 
 def scan_text(reports: tuple[Report, ...], *, everything: bool, output: str | None) -> str:
     """One line a plugin, with what is wrong below; the verdict over all first."""
-    from ..render.text import finding_lines
+    from ..render.text import finding_lines, report_text
     from ..reporting import words
     from ..reporting.text import output_style
 
+    if len(reports) == 1:
+        return report_text(reports[0], verbose=everything)
     style = output_style(output)
     lines = [words.plugins_sentence(reports)]
     if reports:

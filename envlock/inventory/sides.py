@@ -84,9 +84,8 @@ def resolve(
         entry = store.find(named)
         if entry is not None:
             found = from_snapshot(store.load(entry), "saved", entry.name)
-            detail = f"saved {entry.saved}" + (
-                f", {found.side.detail}" if found.side.detail else ""
-            )
+            when = entry.saved.replace("T", " ").replace("Z", " UTC")
+            detail = f"saved {when}" + (f", {found.side.detail}" if found.side.detail else "")
             found.side = found.side.replace(detail=detail)
             return found
     if not os.path.lexists(named):

@@ -242,6 +242,10 @@ def _search_text(*pieces: str | None) -> str:
     return words.printable(" ".join(p for p in pieces if p)).lower()
 
 
+def _arrows(text: str) -> str:
+    return text.replace(" -> ", " → ")
+
+
 def _row(change: Change) -> Markup:
     return tag(
         "tr",
@@ -250,7 +254,7 @@ def _row(change: Change) -> Markup:
         tag(
             "td",
             tag("span", words.values(change.before, change.after, "→")),
-            *(tag("div", coded(detail)) for detail in change.details),
+            *(tag("div", coded(_arrows(detail))) for detail in change.details),
         ),
         data_verdict=change.verdict,
         data_text=_search_text(change.subject, change.kind, change.message, change.manager),
@@ -260,7 +264,10 @@ def _row(change: Change) -> Markup:
 def _change(change: Change) -> Markup:
     texts = [e.plugin for e in change.effects] + [e.message for e in change.effects]
     values = words.values(change.before, change.after, "→")
-    details = [tag("li", coded(detail)) for detail in change.details]
+    details = [tag("li", coded(_arrows(detail))) for detail in change.details]
+    # The two values stand beside the name already.
+    plain = change.kind in ("upgraded", "downgraded") and change.part != "files"
+    said = change.kind if plain else _arrows(change.message)
     return tag(
         "article",
         tag(
@@ -269,7 +276,7 @@ def _change(change: Change) -> Markup:
                 "summary",
                 _word(change.verdict),
                 tag("div", tag("h3", change.subject), tag("span", values, class_="values")),
-                tag("span", coded(change.message), class_="sub"),
+                tag("span", coded(said), class_="sub"),
             ),
             tag(
                 "div",
