@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from ..models.registration import KernelRecord, TypeConstraint
-from .reading import TYPES
+from .datatypes import TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,11 +11,13 @@ import re
 
 from ..errors import ElfError
 from ..models.registration import KernelRecord, OpRecord, Registrations, TypeConstraint
-from .machine import Call, Constructors
+from .constructors import Constructors
+from .datatypes import TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..elf import ElfFile
+    from .calls import Call
 
 #: What `REGISTER_OP` accepts as a name (op_def_builder.cc, ValidateOpDef), scoped names included.
 OP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.>/]*")
@@ -36,40 +38,6 @@ _STRING = re.compile(r"_ZNS.*(?:C[12]I?\w*EPKc|_M_constructIPKc)")
 _DEVICE = re.compile(r"_ZN10tensorflow\d+DEVICE_(\w+)E")
 _TYPED = re.compile(r"14TypeConstraintI(\w+?)EERS0_PKc")
 
-#: DataType (types.proto) by number; the names are those of attribute specifications.
-TYPES = dict(
-    enumerate(
-        (
-            "float",
-            "double",
-            "int32",
-            "uint8",
-            "int16",
-            "int8",
-            "string",
-            "complex64",
-            "int64",
-            "bool",
-            "qint8",
-            "quint8",
-            "qint32",
-            "bfloat16",
-            "qint16",
-            "quint16",
-            "uint16",
-            "complex128",
-            "half",
-            "resource",
-            "variant",
-            "uint32",
-            "uint64",
-            "float8_e5m2",
-            "float8_e4m3fn",
-        ),
-        1,
-    )
-)
-TYPES.update({29: "int4", 30: "uint4", 31: "int2", 32: "uint2"})
 #: The mangled C++ type of `TypeConstraint<T>` where the compiler kept it a function.
 _MANGLED = {
     "f": "float",
@@ -108,11 +76,17 @@ class _Reader:
         # Functions of the file that pass their argument on as an op's or a kernel's name.
         self.op_wrappers: set[int] = set()
         self.kernel_wrappers: set[int] = set()
+        # TypeConstraint<T> by address.
+        self.typed: dict[int, str] = {}
         self._kernel: KernelRecord | None = None
         self._text: str | None = None
 
     def learn(self, address: int, calls: list[Call]) -> None:
         """Note a function that is an inline constructor of a builder without an exported name."""
+        if len(calls) == 1 and _method(calls[0]) == "TypeConstraint":
+            type = TYPES.get(calls[0].number(2) or 0)
+            if type is not None:
+                self.typed[address] = type
         builders = [c for c in calls if _OP_STRING.match(c.name) or _KERNEL.match(c.name)]
         if len(builders) != 1:
             return
@@ -168,8 +142,7 @@ class _Reader:
             self._kernel = KernelRecord(op=op, device=device)
 
     def _detail(self, kernel: KernelRecord, call: Call) -> None:
-        method = _METHOD.match(call.name)
-        name = method[2][: int(method[1])] if method else call.name
+        name = _method(call)
         if name == "Device":
             self._kernel = kernel.replace(device=_device(call))
         elif name == "TypeConstraint":
@@ -182,7 +155,9 @@ class _Reader:
             self._kernel = kernel.replace(label=call.text(1) or "?")
         elif name in ("Build", "TF_RegisterKernelBuilder"):
             self._finish()
-        elif not call.name:
+        elif not name and call.target in self.typed:
+            self._kernel = _constrained(kernel, call.text(1), self.typed[call.target])
+        elif not name:
             # An inline member without a name: it may be TypeConstraint<T> as well as Device.
             self._kernel = kernel.replace(constraints=None)
 
@@ -190,6 +165,12 @@ class _Reader:
         if self._kernel is not None:
             self.kernels.append(self._kernel)
             self._kernel = None
+
+
+def _method(call: Call) -> str:
+    """The member of KernelDefBuilder that is called, or the symbol's own name."""
+    method = _METHOD.match(call.name)
+    return method[2][: int(method[1])] if method else call.name
 
 
 def _constrained(kernel: KernelRecord, attr: str | None, type: str | None) -> KernelRecord:
@@ -254,7 +235,7 @@ def read_registrations(elf: ElfFile) -> Registrations:
         limits.append(error.message)
     for count, what in ((reader.nameless_ops, "ops"), (reader.nameless_kernels, "kernels")):
         if count:
-            limits.append(f"{count} places that register {what} do not show their names")
+            limits.append(f"names of {what} that are registered in {count} places are not shown")
     for mark, found, what in (
         (MARKS[:2], reader.ops or reader.nameless_ops, "ops"),
         ((MARKS[2], _KERNEL_MARK), reader.kernels or reader.nameless_kernels, "kernels"),
@@ -263,7 +244,7 @@ def read_registrations(elf: ElfFile) -> Registrations:
             limits.append(f"it uses what registers {what}, but none was found in its constructors")
     unknown = sum(k.device is None or k.constraints is None for k in reader.kernels)
     if unknown:
-        limits.append(f"of {unknown} kernels, device or type constraints are not shown")
+        limits.append(f"device or type constraints of {unknown} kernels are not shown")
     return Registrations(
         source="file",
         ops=tuple(OpRecord(name=name) for name in sorted(reader.ops)),

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ..elf import ElfFile
     from ..environment.live import Environment
 
-#: Seconds for importing TensorFlow and loading one plugin, both many times over.
-TIMEOUT = 180.0
+#: Seconds for importing TensorFlow, and then for loading one plugin; both many times over.
+IMPORT_TIMEOUT = 180.0
+LOAD_TIMEOUT = 60.0
 #: More bytes than any plugin's list of ops and kernels; TensorFlow's own is 3 MB.
 MAX_ANSWER = 64 << 20
 
@@ -36,11 +37,12 @@ class LoadFailed(Exception):
 
 
 def record_registrations(
-    elf: ElfFile, environment: Environment, *, timeout: float = TIMEOUT
+    elf: ElfFile, environment: Environment, *, timeout: float = LOAD_TIMEOUT
 ) -> Registrations:
     """What the plugin registers when the environment's own Python loads it.
 
-    Where it cannot be loaded, what the file itself shows, with the reason under `limits`.
+    `timeout` is in seconds, for the load. Where it cannot be loaded, what the file itself shows,
+    with the reason under `limits`.
     """
     shown = read_registrations(elf)
     try:
@@ -73,11 +75,11 @@ def _loaded(answer: Mapping[str, Any], shown: Registrations) -> Registrations:
 
 
 def ask(
-    plugin: str | None, environment: Environment, *, timeout: float = TIMEOUT
+    plugin: str | None, environment: Environment, *, timeout: float = LOAD_TIMEOUT
 ) -> dict[str, Any]:
     """Run `asking` with the environment's Python. None: what TensorFlow itself registers.
 
-    `timeout` is in seconds. Raises `LoadFailed`.
+    `timeout` is in seconds, from when TensorFlow is imported. Raises `LoadFailed`.
     """
     import subprocess
     import tempfile
@@ -149,7 +151,7 @@ def _collect(pipe: int, timeout: float) -> tuple[list[bytes], bool]:
     import select
     import time
 
-    end = time.monotonic() + timeout
+    end, imported = time.monotonic() + IMPORT_TIMEOUT, False
     data = bytearray()
     while True:
         left = end - time.monotonic()
@@ -160,6 +162,8 @@ def _collect(pipe: int, timeout: float) -> tuple[list[bytes], bool]:
         # What the plugin forked may hold the pipe open longer than the child lives.
         if not part or len(data) > MAX_ANSWER or data.endswith(DONE):
             return bytes(data).splitlines(), True
+        if not imported and b"\n" in data:
+            end, imported = time.monotonic() + timeout, True
 
 
 def _end(pid: int) -> int:
@@ -188,7 +192,8 @@ def _reason(
     if "error" in answer:
         return " ".join(str(answer["error"]).split())[:300]
     if not in_time:
-        return f"the process did not end within {timeout:g} s, {stage}"
+        limit = timeout if "tensorflow" in answer else IMPORT_TIMEOUT
+        return f"the process did not end within {limit:g} s {stage}"
     if status < 0:
         return f"the process died of {_signal(-status)} {stage}"
     return f"the process ended with status {status} {stage}" + (f": {last[:200]}" if last else "")
