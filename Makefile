@@ -46,7 +46,8 @@ pythons: $(READY)
 	$(BIN)/python -m tests.support.pythons --insist "$(INSIST)"
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	@for file in $$(grep -l '^def main' benchmarks/*.py); do \
+	name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
