@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 
 from .elf import ElfFile
-from .errors import UsageError
+from .elf.append import require_plugin
+from .errors import ElfError, UsageError
 from .identity import read_identity
 from .judging import demangled, one_per_interface, possible_origins
 from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
 from .models.policy import DEFAULT, PolicyFile
-from .models.report import EnvironmentSummary, PluginSummary, Report, Unchecked
+from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from .policies import apply_policy, verdict_of
+
+#: The architecture whose releases the atlas describes.
+MACHINE = "x86_64"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ def compat(
     `distribution` decides between `tensorflow` and `tensorflow-cpu` where they differ for this
     plugin. Raises `ElfError`, `FileAccessError`, `ManifestError`, and `InputError` for the atlas.
     """
-    from .abi.compat import all_releases
+    from .abi.compat import Answer, all_releases
     from .atlas.collection import open_atlas
     from .atlas.link import Wants
 
@@ -38,8 +42,14 @@ def compat(
         embedded = read_embedded(elf)
         manifest = None if embedded is None else embedded.manifest
         atlas = open_atlas()
-        recorded, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
-        answers = all_releases(Wants(elf), recorded, atlas, built)
+        problem = _unfit(elf)
+        if problem is not None:
+            recorded, built = None, _stamped_for(manifest)
+            unchecked: list[Unchecked] = []
+            answers = [Answer(release, (problem,), ()) for release in atlas.releases]
+        else:
+            recorded, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
+            answers = all_releases(Wants(elf), recorded, atlas, built)
         return CompatDocument(
             format=COMPAT_FORMAT,
             plugin=PluginSummary(
@@ -51,6 +61,33 @@ def compat(
             releases=tuple(_release(answer) for answer in _merged(answers, distribution)),
             unchecked=tuple(unchecked),
         )
+
+
+def _unfit(elf: ElfFile) -> Finding | None:
+    """Why no release would load the file, whatever it needs; the atlas is of x86-64."""
+    if (elf.machine, elf.bits, elf.byte_order) != (MACHINE, 64, "little"):
+        found = f"{elf.machine}, {elf.bits}-bit, {elf.byte_order}-endian"
+        return Finding(
+            rule="wrong-architecture",
+            verdict="incompatible",
+            subject=elf.machine,
+            built=found,
+            live=f"{MACHINE}, 64-bit, little-endian",
+            message=f"the plugin is for {found}, the atlas is of TensorFlow for {MACHINE}",
+            why="a process loads libraries of its own architecture only",
+        )
+    _ = elf.dynamic  # without one it is no input at all: that raises
+    try:
+        require_plugin(elf)
+    except ElfError as error:
+        return Finding(
+            rule="not-a-plugin-library",
+            verdict="incompatible",
+            subject=os.path.basename(elf.path),
+            message=error.message,
+            why="dlopen takes shared libraries only",
+        )
+    return None
 
 
 def check_release(
