@@ -154,35 +154,19 @@ def releases_that_fit(
 
 
 def _judge_unstamped(elf: ElfFile, live: Known) -> AbiAnswer:
-    from .abi.analyse import Evidence, dependencies
-    from .abi.findings import compare
+    from .abi.unstamped import Suspects
     from .atlas.collection import open_atlas
 
     atlas = open_atlas()
-    version = live.release.version
     possible, words = possible_origins(elf, atlas, live.release.distribution)
     if not possible:
         return _unknown("no release of the atlas exports what the plugin needs")
-    if any(
-        r.version == version or (live.atlas is atlas and r.abi == live.release.abi)
-        for r in possible
-    ):
-        why = f"without a stamp nothing proves that it was built with {version}{words}"
+    suspects = Suspects(elf, atlas, possible)
+    if suspects.includes(live.atlas, live.release):
+        why = f"without a stamp nothing proves that it was built with {live.release.version}{words}"
         return AbiAnswer(unchecked=(Unchecked(what="TensorFlow release", why=why),))
-    evidence = Evidence(elf)
-    judged = []
-    for release in one_per_interface(possible):
-        recorded = dependencies(evidence, atlas, release)
-        findings, unchecked = compare(recorded, live.atlas, live.release, (), release.version)
-        judged.append((release, recorded, findings, unchecked))
-    # It is a danger only if it is one wherever the plugin can come from.
-    judged.sort(key=lambda item: sum(f.verdict == "unsafe" for f in item[2]))
-    release, recorded, findings, unchecked = judged[0]
-    if any(finding.verdict == "unsafe" for finding in findings):
-        fits = fitting_releases(elf, recorded, release.version, live.release.distribution)
-        findings, unchecked = compare(recorded, live.atlas, live.release, fits, release.version)
-    only = release.version if len(judged) == 1 else None
-    return AbiAnswer(findings, unchecked, known=True, origin=only)
+    findings, unchecked = suspects.against(live.atlas, live.release)
+    return AbiAnswer(findings, unchecked, known=True, origin=suspects.only)
 
 
 def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[list[Release], str]:

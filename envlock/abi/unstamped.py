@@ -1,0 +1,78 @@
+"""Judging a plugin whose build nobody recorded: against every release that it can come from.
+
+What cannot be told apart counts: a pair is `unsafe` when it is for one of the releases that the
+plugin's own code fits equally well. Where all of them agree with the live one, it is not.
+"""
+
+from __future__ import annotations
+
+from ..models.report import Finding, Unchecked
+from .analyse import Evidence, dependencies
+from .findings import compare
+from .narrow import narrow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..atlas.format import Atlas, Release
+    from ..elf import ElfFile
+    from ..models.dependencies import Dependencies
+
+
+class Suspects:
+    """The releases that an unstamped plugin can have been built with, one an interface.
+
+    `possible` are those whose exports, and whose package's requirement, allow it; `origins` those
+    of them that fit the plugin's code, oldest first.
+    """
+
+    def __init__(self, elf: ElfFile, atlas: Atlas, possible: Sequence[Release]) -> None:
+        self.atlas = atlas
+        self.possible = list(possible)
+        self.evidence = Evidence(elf) if self.possible else None
+        self.origins = list(possible)
+        if self.evidence is not None:
+            self.origins = narrow(self.evidence, atlas, possible)
+        self._needs: list[tuple[Release, Dependencies]] | None = None
+
+    @property
+    def needs(self) -> list[tuple[Release, Dependencies]]:
+        """What the plugin depends on if it was built with each of the origins."""
+        if self._needs is None:
+            newest = {release.abi: release for release in self.origins}
+            self._needs = [
+                (release, dependencies(self.evidence, self.atlas, release))
+                for release in newest.values()
+                if self.evidence is not None
+            ]
+        return self._needs
+
+    @property
+    def only(self) -> str | None:
+        """The release's number where there is but one interface that fits."""
+        return self.needs[0][0].version if len(self.needs) == 1 else None
+
+    def against(self, atlas: Atlas, live: Release) -> tuple[list[Finding], list[Unchecked]]:
+        """Findings against a release: the worst that any origin gives."""
+        worst: tuple[list[Finding], list[Unchecked]] = ([], [])
+        fitting = [release.version for release in self.origins]
+        for release, needed in self.needs:
+            if atlas is self.atlas and release.abi == live.abi:
+                continue
+            others = [version for version in fitting if version != live.version]
+            found = compare(needed, atlas, live, others, release.version)
+            if _weight(found[0]) > _weight(worst[0]):
+                worst = found
+        return worst
+
+    def includes(self, atlas: Atlas, live: Release) -> bool:
+        """Whether the plugin can have been built with a release's interface."""
+        return any(
+            release.version == live.version or (atlas is self.atlas and release.abi == live.abi)
+            for release in self.origins
+        )
+
+
+def _weight(findings: Sequence[Finding]) -> tuple[int, int]:
+    return sum(f.verdict == "unsafe" for f in findings), len(findings)
