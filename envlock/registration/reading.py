@@ -191,11 +191,10 @@ def _device(call: Call) -> str | None:
 
 
 def _types(call: Call) -> str | None:
-    number = call.number(2)
-    if number is not None:
-        return TYPES.get(number)
     typed = _TYPED.search(call.name)
-    return _MANGLED.get(typed[1]) if typed else None
+    if typed:
+        return _MANGLED.get(typed[1])
+    return TYPES.get(call.number(2) or 0)
 
 
 def registers_anything(elf: ElfFile) -> bool:
