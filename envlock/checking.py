@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .linker.scope import LiveScope
     from .models.manifest import Manifest, PluginIdentity
 
+#: Fewer plugins than this are checked faster than children are started.
+PARALLEL_FROM = 8
 SKEW = "tensorflow-skew"
 NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
 
@@ -268,7 +270,18 @@ def check_many(
     Raises `EnvironmentUnreadable`.
     """
     checker = Checker.for_environment(env, policy)
-    return tuple(checker.check(path) for path in expand(plugins))
+    paths = expand(plugins)
+    if len(paths) < PARALLEL_FROM:
+        return tuple(checker.check(path) for path in paths)
+    from .linker.parallel import Died, map_forked
+
+    answers = map_forked(checker.check, paths)
+    return tuple(
+        unreadable_report(path, InputError(f"checking `{path}` ended its process: {answer}"))
+        if isinstance(answer, Died)
+        else answer
+        for path, answer in zip(paths, answers)
+    )
 
 
 def expand(paths: Iterable[str]) -> list[str]:

@@ -13,11 +13,13 @@ from .sides import Facts, from_environment, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Union
+
     from ..models.policy import PolicyFile
     from ..models.report import Report
     from .store import Store
 
-    Reference = str | os.PathLike[str] | Facts
+    Reference = Union[str, os.PathLike[str], Facts]
 
 
 def diff(
