@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .models.dependencies import Dependencies
     from .models.manifest import Manifest, PluginIdentity
 
-ADD = "envlock atlas add --env ENV -o FILE"
-
 
 class AbiAnswer:
     """Findings about the binary interface; `known` when the two releases were really compared."""
@@ -67,9 +65,7 @@ def judge_abi(
     try:
         live = find_installed(installed, distribution)
         if live is None:
-            return _unknown(
-                f"the atlas does not know TensorFlow {installed.version}; add it: `{ADD}`"
-            )
+            return _unknown(f"the atlas does not know TensorFlow {installed.version}")
         if manifest is not None and built is not None:
             answer = _judge_stamped(elf, manifest, built, live)
         else:
@@ -93,7 +89,7 @@ def _inexact(answer: AbiAnswer, version: str) -> AbiAnswer:
     doubt = Unchecked(
         what="binary interface",
         why=f"this TensorFlow {version} is not the build that the atlas knows under that number, "
-        f"it was judged by that one; add it: `{ADD}`",
+        f"it was judged by that one",
     )
     return AbiAnswer(
         answer.findings, (*answer.unchecked, doubt), known=answer.known, origin=answer.origin
@@ -113,7 +109,7 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
         if origin is None:
             return _unknown(
                 f"the manifest does not say what the plugin depends on, and the atlas does not know "
-                f"TensorFlow {built}; add it: `{ADD}`"
+                f"TensorFlow {built}"
             )
         recorded = dependencies(Evidence(elf), origin.atlas, origin.release)
     findings, unchecked = compare(recorded, live.atlas, live.release, (), built)

@@ -42,7 +42,7 @@ class Known:
 
 
 def user_folder() -> str:
-    """Where `envlock atlas add` puts atlases by default."""
+    """Where atlases of one's own are looked for by default."""
     base = os.environ.get("XDG_DATA_HOME") or os.path.join(
         os.path.expanduser("~"), ".local", "share"
     )
