@@ -72,7 +72,7 @@ def judge_abi(
             answer = _judge_unstamped(elf, live)
     except InputError as error:
         return _unknown(error.message)
-    return answer if live.exact else _inexact(answer, installed.version)
+    return answer if live.exact else _inexact(answer, installed.version, live.release)
 
 
 def demangled(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -84,13 +84,13 @@ def demangled(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(f.replace(examples=tuple(demangle(f.examples))) for f in findings)
 
 
-def _inexact(answer: AbiAnswer, version: str) -> AbiAnswer:
+def _inexact(answer: AbiAnswer, version: str, judged: Release) -> AbiAnswer:
     """The installed libraries are not those of the release that stood in for them."""
-    doubt = Unchecked(
-        what="binary interface",
-        why=f"this TensorFlow {version} is not the build that the atlas knows under that number, "
-        f"it was judged by that one",
-    )
+    if judged.version == version:
+        why = f"this TensorFlow {version} is not the build that the atlas knows under that number"
+    else:
+        why = f"the atlas does not know TensorFlow {version}, it was judged by {judged.version}"
+    doubt = Unchecked(what="binary interface", why=why)
     return AbiAnswer(
         answer.findings, (*answer.unchecked, doubt), known=answer.known, origin=answer.origin
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InputError
+from ..versions import minor
 from .format import Atlas
 
 TYPE_CHECKING = False
@@ -68,15 +69,26 @@ def open_atlas() -> Atlas:
 
 
 def find_release(version: str, distribution: str | None) -> Known | None:
-    """A release by number, in the added atlases first.
+    """A release by number, else another patch of the same minor; added atlases come first.
 
     Raises `InputError` when an atlas is damaged.
     """
-    for atlas in (*map(Atlas.open, added_files()), open_atlas()):
-        release = atlas.find(version, distribution)
-        if release is not None:
-            return Known(atlas, release, False)
+    atlases = [*map(Atlas.open, added_files()), open_atlas()]
+    for find in (Atlas.find, _same_minor):
+        for atlas in atlases:
+            release = find(atlas, version, distribution)
+            if release is not None:
+                return Known(atlas, release, False)
     return None
+
+
+def _same_minor(atlas: Atlas, version: str, distribution: str | None) -> Release | None:
+    """Another patch release of the same minor: their binary interfaces never differed so far."""
+    fitting = [r for r in atlas.releases if minor(r.version) == minor(version)]
+    for release in fitting:
+        if release.distribution == distribution:
+            return release
+    return fitting[-1] if fitting else None
 
 
 def find_installed(installed: Installed, distribution: str | None) -> Known | None:
@@ -85,7 +97,6 @@ def find_installed(installed: Installed, distribution: str | None) -> Known | No
     Raises `InputError` when an atlas is damaged.
     """
     own = {library.name: _mark(library.build_id, library.size) for library in installed.libraries}
-    second: Known | None = None
     for atlas in (*map(Atlas.open, added_files()), open_atlas()):
         for release in atlas.releases:
             if release.version != installed.version:
@@ -97,10 +108,7 @@ def find_installed(installed: Installed, distribution: str | None) -> Known | No
             shared = own.keys() & marks.keys()
             if shared and all(own[name] == marks[name] for name in shared):
                 return Known(atlas, release, True)
-        release_of_number = atlas.find(installed.version, distribution)
-        if second is None and release_of_number is not None:
-            second = Known(atlas, release_of_number, False)
-    return second
+    return find_release(installed.version, distribution)
 
 
 def _mark(build_id: str | None, size: int | None) -> str:
