@@ -65,6 +65,7 @@ class Evidence:
         self.debug: DebugFacts | None = self._read_debug(elf)
         self.code: Code | None = self._read_code(elf) if disassemble else None
         self.text = "\n".join(sorted(self.symbols.defined | self.symbols.imported))
+        self.imports = "\n".join(sorted(self.symbols.imported))
 
     def _read_debug(self, elf: ElfFile) -> DebugFacts | None:
         from .dwarf import Dwarf
@@ -139,6 +140,7 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
         mentioned.update(code.mentioned(evidence.text, atlas))
     imports.collect(evidence.symbols, atlas, abi, usage)
     code.collect_calls(evidence.code, mentioned, atlas, abi, usage)
+    usage.keep(lambda name: _shared(name, evidence.imports))
     kinds = evidence.kinds()
     if evidence.level == "symbols":
         for kind in kinds:
@@ -151,6 +153,16 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
         releases=(release.version,),
         limits=tuple(evidence.limits),
     )
+
+
+def _shared(cls: str, imports: str) -> bool:
+    """Whether a class can be exchanged with TensorFlow, or is the plugin's own copy.
+
+    A plugin that carries its own protobuf or re2 imports nothing of it.
+    """
+    root = cls.split("::", 1)[0]
+    names = ("10tensorflow", "3tsl") if root == "tensorflow" else (f"{len(root)}{root}",)
+    return any(name in imports for name in names)
 
 
 def _assume(name: str, kind: str, atlas: Atlas, abi: int, usage: Usage) -> None:

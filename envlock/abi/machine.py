@@ -70,6 +70,8 @@ class Code:
     def __init__(self) -> None:
         self.windows: dict[tuple[int, int], set[frozenset[Witness]]] = {}
         self.widths: dict[tuple[int, int], set[int]] = {}
+        #: Named function -> offsets from its first argument that it reads, writes or points to.
+        self.own: dict[str, set[int]] = {}
         self.functions = 0
         self.truncated = False
 
@@ -194,11 +196,15 @@ class _Sweep:
         self.seen: list[tuple[Pointer, int, int, int]] = []
         self.frame = False
         own = names.functions.get(start)
+        self.first: Pointer | None = None
+        self.offsets: set[int] = code.own.setdefault(own, set()) if own else set()
         for number, register in enumerate(_ARGUMENTS):
             pointer = Pointer(None, 0)
             if own:
                 pointer.witnesses.add((own, number))
             self.state[register] = (pointer, 0)
+            if number == 0 and own:
+                self.first = pointer
 
     def run(self, instructions: Iterator[tuple[int, int, str, str]]) -> None:
         for address, size, mnemonic, operands in instructions:
@@ -215,6 +221,8 @@ class _Sweep:
 
     def _touch(self, known: tuple[Pointer, int], offset: int, operands: str) -> None:
         pointer, added = known
+        if pointer is self.first:
+            self.offsets.add(added + offset)
         if pointer.parent is not None:
             width = _WIDTH.search(operands)
             size = _WIDTHS.get(width[1], 16) if width is not None else 8
@@ -264,6 +272,8 @@ class _Sweep:
                     known = state[base] = (Pointer(None, 0), 0)
                 if mnemonic == "lea":
                     value = (known[0], known[1] + offset)
+                    if known[0] is self.first:
+                        self.offsets.add(value[1])
                 else:
                     self._touch(known, offset, operands)
                     if mnemonic == "mov" and full == target:
@@ -279,6 +289,8 @@ class _Sweep:
                 known = state[full]
                 number = int(amount, 0)
                 value = (known[0], known[1] + (number if mnemonic == "add" else -number))
+                if known[0] is self.first:
+                    self.offsets.add(value[1])
         if full is not None and mnemonic not in _READ_ONLY:
             if value is not None:
                 state[full] = value

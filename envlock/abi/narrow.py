@@ -42,6 +42,22 @@ def _contradictions(evidence: Evidence, atlas: Atlas, abi: int, tables: Sequence
     count += _misplaced(evidence.symbols, atlas, abi)
     if evidence.debug is not None:
         count += _other_layouts(evidence.debug, atlas, abi)
+    if evidence.code is not None:
+        count += _other_offsets(evidence.code, atlas, abi)
+    return count
+
+
+def _other_offsets(found: Code, atlas: Atlas, abi: int) -> int:
+    """Members that the plugin's copies of inline functions should touch here, and do not."""
+    count = 0
+    for name, offsets in found.own.items():
+        owner = method_class(name)
+        shape = atlas.shape(owner, abi) if owner else None
+        if shape is None:
+            continue
+        for kind, cls, member in atlas.facts(name, abi) or ():
+            if kind == "m" and cls == owner and member in shape.members:
+                count += shape.members[member][0] not in offsets
     return count
 
 

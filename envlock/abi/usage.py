@@ -8,7 +8,7 @@ from ..models.dependencies import ClassUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..atlas.format import Atlas, Fact
     from .classes import Layout
@@ -56,6 +56,10 @@ class Usage:
         seen = self.facts.setdefault(cls, {}).setdefault((kind, member), [])
         if len(seen) < 3 and shown_by not in seen:
             seen.append(shown_by)
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Forget the classes that are not wanted."""
+        self.facts = {name: facts for name, facts in self.facts.items() if wanted(name)}
 
     def uses(
         self, atlas: Atlas, abi: int, own: Mapping[str, Layout] | None = None

@@ -109,18 +109,22 @@ def missing(wants: Wants, atlas: Atlas) -> dict[int, Missing]:
         known = {library["soname"] or library["name"] for library in release.libraries}
         libraries = [n for n in wants.needed if _is_framework_library(n) and n not in known]
         visible = scope(release, wants.needed)
-        symbols = []
-        for name, bits in memberships:
-            if bits & visible:
-                continue
-            if (
-                bits
-                or not wants.others
-                or any(part in name.decode("latin-1") for part in _FRAMEWORK)
-            ):
-                symbols.append(name.decode("utf-8", "replace"))
+        symbols = [
+            name.decode("utf-8", "replace")
+            for name, bits in memberships
+            if not bits & visible and (bits or _only_framework(name, wants))
+        ]
         result[release.index] = Missing(_really_missing(libraries), symbols)
     return result
+
+
+def _only_framework(name: bytes, wants: Wants) -> bool:
+    """Whether a symbol that no release exports can come from nothing but TensorFlow.
+
+    A C function without a version may be glibc's, a C++ one that of another library in the wheel.
+    """
+    text = name.decode("latin-1")
+    return not wants.others and text.startswith("_Z") and any(part in text for part in _FRAMEWORK)
 
 
 def _really_missing(libraries: list[str]) -> list[str]:
