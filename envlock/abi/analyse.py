@@ -28,6 +28,8 @@ _KINDS = (
 #: Share of the functions that debug information must describe to be the whole truth; parts that
 #: the compiler splits off functions have unwind information but no entry of their own.
 COVERED = 0.5
+#: Pieces with unwind information that are no functions: the sections of linker stubs.
+STUBS = 4
 #: What is assumed to be used when neither debug information nor a disassembler can tell.
 CONSERVATIVE = {
     "kernel": (
@@ -79,7 +81,7 @@ class Evidence:
             return None
         total = len(function_starts(elf))
         # Debug information of a linked-in archive alone says nothing about the plugin's own code.
-        self.covered = facts.emitted >= COVERED * total
+        self.covered = facts.emitted >= COVERED * (total - STUBS)
         return facts
 
     def _read_code(self, elf: ElfFile) -> Code | None:
@@ -131,7 +133,9 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
     own: dict[str, Layout] | None = None
     mentioned: set[str] = set()
     if evidence.debug is not None:
-        debuginfo.collect(evidence.debug, atlas, abi, usage)
+        unknown = debuginfo.collect(evidence.debug, atlas, abi, usage)
+        if unknown and evidence.code is not None and evidence.level == "dwarf":
+            code.collect(evidence.code, atlas, abi, usage, unknown)
         own = {normalise(name): layout for name, layout in evidence.debug.layouts.items()}
         mentioned |= evidence.debug.pointed_to
     if evidence.level != "dwarf":

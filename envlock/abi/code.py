@@ -6,7 +6,7 @@ from .imports import method_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ..atlas.format import Atlas, Fact
     from .machine import Code, Witness
@@ -73,9 +73,16 @@ def supports(witnesses: frozenset[Witness], cls: str) -> bool:
     return False
 
 
-def collect(code: Code, atlas: Atlas, abi: int, usage: Usage) -> None:
-    """Add the facts of every inline accessor all of whose windows stand in the plugin's code."""
+def collect(
+    code: Code, atlas: Atlas, abi: int, usage: Usage, roots: Collection[str] | None = None
+) -> None:
+    """Add the facts of every inline accessor all of whose windows stand in the plugin's code.
+
+    `roots` restricts it to accessors that start from an object of one of these classes.
+    """
     for windows in atlas.windows(abi):
+        if roots is not None and not any(first[0][1] in roots for first, _ in windows):
+            continue
         places = []
         for first, second in windows:
             a, b = place(first, atlas, abi), place(second, atlas, abi)
@@ -120,7 +127,7 @@ def collect_calls(
         if cls not in moving:
             continue
         shape = atlas.shape(cls, abi)
-        if shape is None:
+        if shape is None or _is_message(cls, atlas, abi):
             continue
         for signature, slot in shape.own_slots.items():
             if signature == "~":
@@ -129,3 +136,16 @@ def collect_calls(
                 usage.add(("v", cls, signature), f"uses {cls}")
             elif (0, 8 * slot) in code.windows:
                 usage.add(("v", cls, signature), f"machine code calls slot {slot}")
+
+
+def _is_message(cls: str, atlas: Atlas, abi: int) -> bool:
+    """Whether a class is a protobuf message: plugins use those through their own functions."""
+    for _ in range(8):
+        if cls.startswith("google::protobuf::Message"):
+            return True
+        shape = atlas.shape(cls, abi)
+        primary = [base for base, offset in shape.bases if offset == 0] if shape else []
+        if not primary:
+            return False
+        cls = primary[0]
+    return False

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Drift:
-    """One difference in one class: `what` is "size", a member, or a virtual function."""
+    """One difference in one class: `what` is "size", a member, or a virtual function.
+
+    `kind`: size; member (its place), type (of the same form), form (a pointer became a value or
+    the reverse); slot, table, appended.
+    """
 
     __slots__ = ("built", "cls", "kind", "live", "what")
 
@@ -59,7 +63,8 @@ def _class_drifts(use: ClassUse, atlas: Atlas, abi: int) -> list[Drift]:
         if place != f"{offset}{bits}":
             found.append(Drift(use.name, "member", member, place, f"{offset}{bits}"))
         elif digest and digest != type_digest(kind):
-            found.append(Drift(use.name, "type", member, "another type", kind))
+            other = "type" if digest[:1] == type_digest(kind)[:1] else "form"
+            found.append(Drift(use.name, other, member, "another type", kind))
     slots = atlas.slots(use.name, abi) if use.slots or use.table else {}
     for text in use.slots:
         signature, _, slot = text.rpartition("=")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import dwarf as dw
 from .classes import Layout, Reader, normalise
+from .imports import method_class
 from .usage import Usage
 
 TYPE_CHECKING = False
@@ -98,8 +99,13 @@ class DebugFacts:
         return found
 
 
-def collect(facts: DebugFacts, atlas: Atlas, abi: int, usage: Usage) -> None:
-    """Add the facts that the plugin relies on, as far as the atlas's ABI table knows them."""
+def collect(facts: DebugFacts, atlas: Atlas, abi: int, usage: Usage) -> set[str]:
+    """Add the facts that the plugin relies on, as far as the atlas's ABI table knows them.
+
+    Gives the classes of which the plugin contains functions that the table does not know:
+    templates that the headers themselves never instantiate.
+    """
+    unknown = set()
     for function in sorted(facts.functions):
         for name in _variants(function):
             known = atlas.facts(name, abi)
@@ -107,6 +113,10 @@ def collect(facts: DebugFacts, atlas: Atlas, abi: int, usage: Usage) -> None:
                 for fact in known:
                     usage.add(fact, function)
                 break
+        else:
+            owner = method_class(function)
+            if owner and atlas.shape(owner, abi) is not None:
+                unknown.add(owner)
     for name in sorted(facts.by_value):
         if atlas.shape(name, abi) is not None:
             usage.add(("s", name, ""), "held by value")
@@ -120,6 +130,7 @@ def collect(facts: DebugFacts, atlas: Atlas, abi: int, usage: Usage) -> None:
                 usage.add(("s", parent, ""), f"base class of {own}")
                 if atlas.slots(parent, abi):
                     usage.add(("t", parent, ""), f"base class of {own}")
+    return unknown
 
 
 def _variants(name: str) -> tuple[str, ...]:

@@ -21,10 +21,14 @@ OPTIONAL = {
         "10AsGraphDef",
     ),
 }
+#: Created, used and destroyed by the inline code of the side that owns the object; the other side
+#: looks at it only through weak references, which plugins do not hand out.
+WEAK = ("tensorflow::core::WeakRefCounted::WeakRefData",)
 _RULES = {
     "size": "abi-class-size",
     "member": "abi-class-layout",
     "type": "abi-class-layout",
+    "form": "abi-class-layout",
     "slot": "abi-virtual-table",
     "table": "abi-virtual-table",
     "appended": "abi-virtual-table",
@@ -71,7 +75,7 @@ def compare(
 
 def severity(drift: Drift) -> str:
     """`unsafe`, or `drifted` where TensorFlow does not reach the difference by itself."""
-    if drift.kind == "appended":
+    if drift.kind in ("appended", "type") or drift.cls in WEAK:
         return "drifted"
     if drift.kind in ("slot", "table"):
         optional = OPTIONAL.get(drift.cls, ())
@@ -152,7 +156,7 @@ def _plain(signature: str) -> str:
 def _places(group: Sequence[Drift], side: str) -> str:
     parts = []
     for drift in group[:4]:
-        name = drift.what if drift.kind in ("member", "type") else _plain(drift.what)
+        name = drift.what if drift.kind in ("member", "type", "form") else _plain(drift.what)
         parts.append(f"{name}@{getattr(drift, side)}")
     return ", ".join(parts) + (", ..." if len(group) > 4 else "")
 
@@ -168,7 +172,7 @@ def _layout_text(
     drift = group[0]
     if drift.live == "absent":
         return f"`{short}` has no member `{drift.what}` in {now}, the plugin uses it"
-    if drift.kind == "type":
+    if drift.kind in ("type", "form"):
         return f"the member `{drift.what}` of `{short}` has another type in {now}: `{drift.live}`"
     moved = f"`{drift.what}` was at offset {drift.built} in {then}, it is at {drift.live} in {now}"
     if before is not None and after is not None and before.size != after.size:

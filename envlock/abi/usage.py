@@ -24,12 +24,13 @@ def own_name(kind: str) -> str:
 
 
 def type_digest(kind: str) -> str:
-    """Four hex digits for a member's type."""
-    return f"{crc32(own_name(kind).encode()) & 0xFFFF:04x}"
+    """A member's type: `p` for pointers and references or `v` for values, and four hex digits."""
+    form = "p" if kind.endswith(("*", "&")) else "v"
+    return f"{form}{crc32(own_name(kind).encode()) & 0xFFFF:04x}"
 
 
 def member_value(offset: int, bits: str, kind: str) -> str:
-    """A member's place and kind as the manifest records it, `184:3@12/1f3a`."""
+    """A member's place and kind as the manifest records it, `184:3@12/v1f3a`."""
     return f"{offset}{bits}/{type_digest(kind)}"
 
 

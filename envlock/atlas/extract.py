@@ -24,10 +24,11 @@ from .keys import symbol_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from .gimple import Fact, Path
-    from .probe import Compiler
+    from .probe import Compiler, Mode
 
     Part = dict[str, Any]
 
@@ -86,23 +87,21 @@ def interesting(name: str) -> bool:
     return not name.startswith(_OUTSIDE)
 
 
-def headers(folder: str, version: str, compiler: Compiler, cache: str | None = None) -> Part:
-    """Class layouts and needs of inline functions, from the package's own headers.
+def headers(include: str, mode: Mode, compiler: Compiler, cache: str | None = None) -> Part:
+    """Class layouts and needs of inline functions, from TensorFlow's own headers.
 
     `cache` is a folder of results, by the digest of the preprocessed probe.
     """
-    include = os.path.join(folder, "include")
-    standard = probe.standard_of(version)
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(work, "probe.cc")
-        digest, included = probe.prepare(compiler, include, standard, source)
+        digest, included = probe.prepare(compiler, include, mode, source)
         kept = None
         if cache is not None:
             kept = os.path.join(cache, digest + ".json.gz")
             if os.path.exists(kept):
                 return load_part(kept)
         target, dump, included = probe.compile_probe(
-            compiler, include, standard, source, work, included
+            compiler, include, mode, source, work, included
         )
         with ElfFile.open(target) as elf:
             layouts = Reader(Dwarf(elf)).read()
@@ -113,7 +112,7 @@ def headers(folder: str, version: str, compiler: Compiler, cache: str | None = N
     result: Part = {
         "format": PART_FORMAT,
         "compiler": compiler.version,
-        "standard": standard,
+        "standard": mode.standard,
         "missing_headers": [header for header in probe.HEADERS if header not in included],
         "resolved": [analysis.resolved, analysis.unresolved],
         "classes": _classes(layouts),
@@ -175,37 +174,63 @@ def _windows(paths: set[tuple[str, Path]]) -> list[Any]:
 def read_package(
     folder: str, version: str, distribution: str, compiler: Compiler, cache: str | None = None
 ) -> Part:
-    """Everything about one installed or unzipped TensorFlow package folder."""
+    """Everything about one TensorFlow package folder, unzipped from a wheel or installed."""
+    places = [os.path.join(folder, place) for place in LIBRARIES]
+    return read_build(
+        [path for path in places if os.path.isfile(path)],
+        os.path.join(folder, "include"),
+        os.path.join(folder, SESSION),
+        version=version,
+        distribution=distribution,
+        global_scope=os.path.exists(os.path.join(folder, GLOBAL_MARKER)),
+        compiler=compiler,
+        cache=cache,
+    )
+
+
+def read_build(
+    paths: Sequence[str],
+    include: str,
+    session: str,
+    *,
+    version: str,
+    distribution: str,
+    global_scope: bool,
+    compiler: Compiler,
+    cache: str | None = None,
+) -> Part:
+    """Everything about one build: its libraries, its headers, the module that names its compiler.
+
+    Raises `InputError` when a library is damaged or the headers do not compile.
+    """
     libraries = []
-    for place in LIBRARIES:
-        path = os.path.join(folder, place)
-        if os.path.isfile(path):
-            identity, keys = exports(path)
-            libraries.append({**identity, "exports": keys})
-    git_version, built_by, abi = _build_facts(folder)
+    for path in paths:
+        identity, keys = exports(path)
+        libraries.append({**identity, "exports": keys})
+    git_version, built_by, abi = _build_facts(session, paths[0] if paths else "")
+    # A string is 8 bytes with one ABI and 32 with the other.
+    mode = probe.Mode(probe.standard_of(version), abi is not False)
     return {
         "format": PART_FORMAT,
         "version": version,
         "distribution": distribution,
-        "global_scope": os.path.exists(os.path.join(folder, GLOBAL_MARKER)),
+        "global_scope": global_scope,
         "git_version": git_version,
         "compiler": built_by,
         "cxx11_abi": abi,
-        "headers": encode(read_headers([os.path.join(folder, "include")])),
+        "headers": encode(read_headers([include])),
         "libraries": libraries,
-        "abi": headers(folder, version, compiler, cache),
+        "abi": headers(include, mode, compiler, cache),
     }
 
 
-def _build_facts(folder: str) -> tuple[str | None, str | None, bool | None]:
+def _build_facts(session: str, framework: str) -> tuple[str | None, str | None, bool | None]:
     """git version, compiler and CXX11 ABI, from TensorFlow's own binaries."""
     git_version = compiler = None
-    session = os.path.join(folder, SESSION)
     if os.path.isfile(session):
         with ElfFile.open(session) as elf:
             git_version, compiler, _ = version_strings(elf)
     abi = None
-    framework = os.path.join(folder, LIBRARIES[0])
     if os.path.isfile(framework):
         with ElfFile.open(framework) as elf:
             abi = cxx11_abi(elf)

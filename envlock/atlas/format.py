@@ -17,7 +17,9 @@ from .mangled import erase
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import Any, Callable, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
     Fact = tuple[str, str, str]
     #: Two steps of an access path; each step's displacement is the sum over its facts.
@@ -27,6 +29,20 @@ MAGIC = b"ENVATLAS"
 VERSION = 1
 #: The atlas that comes with this package.
 SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tensorflow.atlas")
+
+
+def _guarded(method: F) -> F:
+    """Turn what damaged bytes lead to into `InputError`."""
+
+    def call(self: Atlas, *arguments: Any) -> Any:
+        try:
+            return method(self, *arguments)
+        except (struct.error, IndexError, UnicodeDecodeError, OverflowError):
+            raise self.damaged("its tables contradict each other") from None
+
+    call.__doc__ = method.__doc__
+    call.__name__ = method.__name__
+    return call  # type: ignore[return-value]
 
 
 class Release:
@@ -87,15 +103,16 @@ class Atlas:
             )
         self._places: dict[bytes, tuple[int, int]] = {}
         if count > 64 or 16 + 12 * count > len(data):
-            raise self._damaged("its table of sections")
+            raise self.damaged("its table of sections")
         for number in range(count):
             tag, offset, size = struct.unpack_from("<4sII", data, 16 + 12 * number)
             if offset + size > len(data):
-                raise self._damaged(f"section {tag!r}")
+                raise self.damaged(f"section {tag!r}")
             self._places[tag] = (offset, size)
         self._strings: dict[int, str] = {}
         self._shapes: dict[tuple[int, str], Shape | None] = {}
         self._slots: dict[tuple[int, str], dict[str, int]] = {}
+        self._windows: dict[int, list[tuple[Window, ...]]] = {}
         self._releases: list[Release] | None = None
         self._moving: list[str] = []
 
@@ -114,13 +131,14 @@ class Atlas:
         except struct.error:
             raise InputError(f"the atlas `{name}` is damaged: it ends too early") from None
 
-    def _damaged(self, what: str) -> InputError:
+    def damaged(self, what: str) -> InputError:
+        """The error for an atlas whose bytes make no sense."""
         return InputError(f"the atlas `{self.path}` is damaged: {what}")
 
     def _section(self, tag: bytes) -> tuple[int, int]:
         place = self._places.get(tag)
         if place is None:
-            raise self._damaged(f"section {tag!r} is missing")
+            raise self.damaged(f"section {tag!r} is missing")
         return place
 
     @property
@@ -137,9 +155,14 @@ class Atlas:
                     found.append(release)
                 self._moving = [str(name) for name in table["virtual"]]
             except (ValueError, KeyError, TypeError):
-                raise self._damaged("its list of releases") from None
+                raise self.damaged("its list of releases") from None
             self._releases = found
         return self._releases
+
+    @property
+    def shipped(self) -> bool:
+        """Whether this is the atlas that comes with envlock."""
+        return self.path == SHIPPED
 
     @property
     def abi_count(self) -> int:
@@ -170,6 +193,7 @@ class Atlas:
 
     # -- exports
 
+    @_guarded
     def membership(self, symbol: bytes) -> int:
         """Bitmap over all units (libraries of releases) that export a symbol."""
         key = symbol_key(symbol)
@@ -178,11 +202,11 @@ class Atlas:
         data = self._data
         first, last = struct.unpack_from("<II", data, index + 4 * (key >> 24))
         if not first < last <= size:
-            raise self._damaged("its export index")
+            raise self.damaged("its export index")
         bucket = data[entries + first : entries + last]
         count = bucket[0]
         if len(bucket) < 1 + 4 * count:
-            raise self._damaged("its exports")
+            raise self.damaged("its exports")
         wanted = (key & 0xFFFFFF).to_bytes(3, "big")
         kinds = bucket[1 + 3 * count : 1 + 4 * count]
         for number in range(count):
@@ -199,7 +223,7 @@ class Atlas:
         (width,) = struct.unpack_from("<I", self._data, table)
         place = table + 4 + number * width
         if place + width > table + length:
-            raise self._damaged("its memberships")
+            raise self.damaged("its memberships")
         return int.from_bytes(self._data[place : place + width], "little")
 
     # -- classes and functions
@@ -208,7 +232,7 @@ class Atlas:
         offset, _ = self._section(tag)
         (count,) = struct.unpack_from("<I", self._data, offset)
         if number >= count:
-            raise self._damaged(f"entry {number} of section {tag!r}")
+            raise self.damaged(f"entry {number} of section {tag!r}")
         start, end = struct.unpack_from("<II", self._data, offset + 4 + 4 * number)
         body = offset + 8 + 4 * count
         return self._data[body + start : body + end]
@@ -250,6 +274,7 @@ class Atlas:
             covered += length
         return value, at
 
+    @_guarded
     def shape(self, name: str, abi: int) -> Shape | None:
         """A class's layout in one ABI table, None where the probe does not see the class."""
         key = (abi, name)
@@ -295,6 +320,7 @@ class Atlas:
             shape.own_slots[text(signature)] = slot
         return shape
 
+    @_guarded
     def slots(self, name: str, abi: int) -> dict[str, int]:
         """A class's whole virtual table: signature -> slot; a destructor takes two slots."""
         key = (abi, name)
@@ -311,6 +337,7 @@ class Atlas:
             self._slots[key] = known
         return known
 
+    @_guarded
     def facts(self, function: str, abi: int) -> tuple[Fact, ...] | None:
         """What an inline function needs of classes; None when the atlas does not know it.
 
@@ -330,6 +357,7 @@ class Atlas:
             found.append(self._fact(number))
         return tuple(found)
 
+    @_guarded
     def has_function(self, name: str, abi: int) -> bool:
         """Whether the probe of that ABI table contains an inline function."""
         return self._function(name, abi) != 0
@@ -344,8 +372,15 @@ class Atlas:
         member, _ = _varint(blob, at)
         return chr(blob[0]), self._text(cls), self._text(member)
 
-    def windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
+    @_guarded
+    def windows(self, abi: int) -> list[tuple[Window, ...]]:
         """The drift-prone access paths of each inline function that has some."""
+        known = self._windows.get(abi)
+        if known is None:
+            known = self._windows[abi] = list(self._read_windows(abi))
+        return known
+
+    def _read_windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
         offset, _ = self._section(b"FUNK")
         (count,) = struct.unpack_from("<I", self._data, offset)
         places = struct.unpack_from(f"<{count}I", self._data, offset + 4 + 5 * count)
@@ -384,3 +419,5 @@ def _varint(data: mmap.mmap | bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > 63:
+            raise IndexError("a number that does not end")

@@ -115,13 +115,24 @@ def write_source(include: str, target: str, unwanted: Collection[str] = ()) -> l
     return headers
 
 
-def _arguments(compiler: Compiler, include: str, standard: str) -> list[str]:
+class Mode:
+    """How a TensorFlow build compiles C++: the standard, and which std::string."""
+
+    __slots__ = ("cxx11_abi", "standard")
+
+    def __init__(self, standard: str, cxx11_abi: bool) -> None:
+        self.standard = standard
+        self.cxx11_abi = cxx11_abi
+
+
+def _arguments(compiler: Compiler, include: str, mode: Mode) -> list[str]:
     folders = ["-I" + include]
     folders += ["-I" + os.path.join(include, extra) for extra in EXTRA_INCLUDES]
-    return [*compiler.command, f"-std={standard}", "-D_GLIBCXX_USE_CXX11_ABI=1", *folders, *_FLAGS]
+    abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(mode.cxx11_abi)}"
+    return [*compiler.command, f"-std={mode.standard}", abi, *folders, *_FLAGS]
 
 
-def prepare(compiler: Compiler, include: str, standard: str, source: str) -> tuple[str, list[str]]:
+def prepare(compiler: Compiler, include: str, mode: Mode, source: str) -> tuple[str, list[str]]:
     """Write a probe that can be preprocessed, leaving out headers that cannot.
 
     Gives the SHA-256 of the preprocessed text without line markers (equal text, equal facts) and
@@ -130,7 +141,7 @@ def prepare(compiler: Compiler, include: str, standard: str, source: str) -> tup
     unwanted: set[str] = set()
     while True:
         headers = write_source(include, source, unwanted)
-        command = [*_arguments(compiler, include, standard), "-E", "-P", source]
+        command = [*_arguments(compiler, include, mode), "-E", "-P", source]
         run = subprocess.run(command, capture_output=True, timeout=600)
         if run.returncode == 0:
             break
@@ -140,7 +151,7 @@ def prepare(compiler: Compiler, include: str, standard: str, source: str) -> tup
 
 
 def compile_probe(
-    compiler: Compiler, include: str, standard: str, source: str, work: str, headers: list[str]
+    compiler: Compiler, include: str, mode: Mode, source: str, work: str, headers: list[str]
 ) -> tuple[str, str, list[str]]:
     """Compile, leaving out headers that do not compile.
 
@@ -148,7 +159,7 @@ def compile_probe(
     """
     target, dump = os.path.join(work, "probe.o"), os.path.join(work, "probe.ssa")
     command = [
-        *_arguments(compiler, include, standard),
+        *_arguments(compiler, include, mode),
         "-c",
         f"-fdump-tree-ssa-asmname={dump}",
         "-o",

@@ -25,6 +25,7 @@ COMMANDS = {
         "compat",
         "say which TensorFlow releases would take a plugin, and why not the others",
     ),
+    "atlas": ("atlas", "list the TensorFlow releases that are known, or add one's own"),
     "note": ("note", "write the manifest as source, to be linked into a plugin"),
     "scan": ("scan", "find the plugins under folders, environments and wheels, and check each"),
     "report": ("report", "write a check or drift report as HTML, Markdown, SARIF or JUnit"),

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from .atlas import AtlasDocument
 from .compat import CompatDocument
 from .drift import DriftDocument
 from .manifest import Manifest
@@ -22,6 +23,7 @@ from .snapshot import HistoryDocument, Snapshot
 DOCUMENTS: tuple[tuple[str, type[Record], str], ...] = (
     ("manifest-v1.schema.json", Manifest, "envlock manifest, version 1"),
     ("report-v1.schema.json", ReportDocument, "envlock check report, version 1"),
+    ("atlas-v1.schema.json", AtlasDocument, "envlock atlas list, version 1"),
     ("compat-v1.schema.json", CompatDocument, "envlock compat, version 1"),
     ("show-v1.schema.json", ShownDocument, "envlock show, version 1"),
     ("stamp-v1.schema.json", StampDocument, "envlock stamp result, version 1"),
