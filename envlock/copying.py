@@ -7,20 +7,25 @@ have), the other holds what has arrived against the source, byte for byte. Neith
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import threading
 
 from .errors import WriteError
+from .scratch import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .elf.append import Plan
 
 #: Bytes held in memory while comparing, and given to the kernel at once while copying.
 BLOCK = 1 << 20
 STEP = 4 << 20
+#: Holes from this size on are not read to compare them: no linker makes one, and reading takes
+#: half a second a GB. Those that a file system wrongly reports (it has happened) are small.
+HUGE_HOLE = 64 << 20
 #: ioctl FICLONE: share the blocks of the source (btrfs, xfs); linux/fs.h.
 FICLONE = 0x40049409
 #: A way of copying that these files do not have; the next one is tried.
@@ -108,8 +113,8 @@ class _Copier:
         except BaseException as error:
             self.error = error
         finally:
-            os.close(self.source)
-            os.close(self.out)
+            close(self.source)
+            close(self.out)
             with self.news:
                 self.ended = True
                 self.news.notify_all()
@@ -130,13 +135,30 @@ class _Copier:
             self.news.notify_all()
 
     def _copy(self, offset: int, size: int, patches: list[tuple[int, bytes]] | None = None) -> None:
-        """Append `size` bytes of the source. The patches lie inside the first of them."""
+        """Append `size` bytes of the source. The patches lie in its first block."""
+        if patches and _clone(self.source, self.out, size):
+            self._patch(patches, size)
+            self._arrived(size)
+            return
+        at = offset
+        for piece, is_hole in _extents(self.source, offset, size):
+            if self.stop:
+                return
+            if is_hole:
+                # Of whole length at once, for who compares; the kernel reads it as zeros.
+                os.ftruncate(self.out, os.lseek(self.out, piece, os.SEEK_CUR))
+                patches = self._patch(patches, at + piece - offset)
+                self._arrived(piece)
+            else:
+                patches = self._copy_data(at, piece, patches, offset)
+            at += piece
+
+    def _copy_data(
+        self, offset: int, size: int, patches: list[tuple[int, bytes]] | None, start: int
+    ) -> list[tuple[int, bytes]] | None:
+        """Returns the patches that wait for more bytes from `start` on."""
         end = offset + size
         ways = [_copy_range, _send, _read_and_write]
-        if patches and _clone(self.source, self.out, size):
-            offset = end
-            self._patch(patches)
-            self._arrived(size)
         while offset < end and not self.stop:
             try:
                 done = ways[0](self.source, offset, self.out, min(end - offset, STEP))
@@ -145,20 +167,42 @@ class _Copier:
                     raise
                 done = 0
             if done:
-                if patches:
-                    # More than a header's bytes have arrived: a step never ends inside one.
-                    self._patch(patches)
-                    patches = None
                 offset += done
+                patches = self._patch(patches, offset - start)
                 self._arrived(done)
             elif len(ways) == 1:
                 raise Shrunk
             else:
                 del ways[0]
+        return patches
 
-    def _patch(self, patches: list[tuple[int, bytes]]) -> None:
+    def _patch(
+        self, patches: list[tuple[int, bytes]] | None, there: int
+    ) -> list[tuple[int, bytes]] | None:
+        """Apply patches to the `there` bytes that have arrived; those that lie behind them stay."""
+        if not patches or any(offset + len(content) > there for offset, content in patches):
+            return patches
         for offset, content in patches:
             os.pwrite(self.out, content, offset)
+        return None
+
+
+def _extents(fd: int, start: int, size: int) -> Iterator[tuple[int, bool]]:
+    """Sizes of the data and holes in a range; all is data where the file system does not say."""
+    at, end = start, start + size
+    while at < end:
+        try:
+            data = os.lseek(fd, at, os.SEEK_DATA)
+            hole = os.lseek(fd, data, os.SEEK_HOLE)
+        except OSError as error:
+            # Behind the last data; also in a file that is shorter by now, which comparing shows.
+            yield end - at, error.errno == errno.ENXIO
+            return
+        if data > at:
+            yield min(data, end) - at, True
+        if data < end:
+            yield min(hole, end) - max(data, at), False
+        at = hole
 
 
 def _clone(source: int, out: int, size: int) -> bool:
@@ -222,20 +266,49 @@ def _compare_range(
     target: str,
     copier: _Copier,
 ) -> None:
-    first, second = _buffer(min(BLOCK, size)), _buffer(min(BLOCK, size))
-    for done in range(0, size, BLOCK):
-        length = min(BLOCK, size - done)
-        if length < len(first):
+    first, second = bytearray(), bytearray()
+    for done, end in _worth_comparing(source, start, out, at, size, copier):
+        length = min(BLOCK, end - done)
+        if length != len(first):
             first, second = _buffer(length), _buffer(length)
         copier.wait(at + done + length)
         if os.preadv(source, [first], start + done) != length:
             raise Shrunk
-        os.preadv(out, [second], at + done)
+        got = os.preadv(out, [second], at + done)
         if done == 0:  # the header is smaller than a block
             for offset, content in patches:
                 first[offset : offset + len(content)] = content
-        if first != second:
+        if got != length or first != second:
             raise mismatch(target, f"a byte between {at + done} and {at + done + length} differs")
+
+
+def _worth_comparing(
+    source: int, start: int, out: int, at: int, size: int, copier: _Copier
+) -> Iterator[tuple[int, int]]:
+    """The blocks of a range, each with the range's end; none in a huge hole that is one in both."""
+    done = 0
+    for piece, is_hole in _extents(source, start, size):
+        end = done + piece
+        if is_hole and piece >= HUGE_HOLE:
+            copier.wait(at + end)
+            if _is_hole(out, at + done, piece):
+                done = end
+                continue
+        for block in range(done, end, BLOCK):
+            yield block, end
+        done = end
+
+
+def _is_hole(out: int, at: int, size: int) -> bool:
+    try:
+        # With an offset of its own: at the one of `out` the copier writes.
+        fd = os.open(f"/proc/self/fd/{out}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return list(_extents(fd, at, size)) == [(size, True)]
+    finally:
+        close(fd)
 
 
 def _buffer(size: int) -> bytearray:
@@ -244,13 +317,3 @@ def _buffer(size: int) -> bytearray:
     buffer = bytearray(size + 48)
     del buffer[:48]  # moves the start, not the content
     return buffer
-
-
-def sync_folder(folder: str) -> None:
-    """Make a rename last; a folder that cannot be opened for that is no reason to fail."""
-    with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

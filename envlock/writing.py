@@ -1,8 +1,7 @@
 """Writing files so that there is always either the old one or the new one, whole.
 
 `write_stamp` makes the stamped form of a library in a nameless file of the target's folder, reads
-it back, and only then gives it the target's name. A crash at any moment leaves no half-written
-file, and where the file system has O_TMPFILE no left-over either.
+it back, and only then gives it the target's name. docs/stamping.md says what is promised.
 """
 
 from __future__ import annotations
@@ -13,14 +12,20 @@ import mmap
 import os
 import stat
 
-from .copying import Shrunk, copy_and_compare, mismatch, sync_folder, write_all
+from .copying import Shrunk, copy_and_compare, mismatch, write_all
 from .elf.append import Plan, plan_append
 from .elf.file import ElfFile
 from .elf.notes import APPENDED, find_stamp
 from .errors import FileAccessError, WriteError
+from .scratch import CannotName, Scratch, close
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Signatures of the content, which is about to change.
 _CONTENT_SIGNATURES = ("security.ima", "security.evm")
+_ACL = "system.posix_acl_access"
 
 
 class StampResult:
@@ -90,7 +95,7 @@ def write_stamp(
         try:
             notes = _replace(fd, target, plan, payload, old, before)
         finally:
-            os.close(fd)
+            close(fd)
     links = old.st_nlink - 1 if old is not None else 0
     if links:
         notes.append(
@@ -119,18 +124,17 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
             raise _failed(name, error) from None
         return
     old = _existing(target)
-    with _Scratch(target) as scratch:
-        try:
-            write_all(scratch.fd, content)
-            if old is not None:
-                _take_over(scratch.fd, old, None)
-            else:
-                # What open() would have given: the umask is applied by making the file anew.
-                os.fchmod(scratch.fd, 0o666 & ~_umask())
-            os.fsync(scratch.fd)
-            scratch.rename()
-        except OSError as error:
-            raise _failed(target, error) from None
+
+    def fill(scratch: Scratch) -> None:
+        write_all(scratch.fd, content)
+        if old is not None:
+            _take_over(scratch.fd, old, target)
+        else:
+            # What open() would have given: the umask is applied by making the file anew.
+            os.fchmod(scratch.fd, 0o666 & ~_umask())
+        os.fsync(scratch.fd)
+
+    _make(target, fill)
 
 
 def _open_source(source: str, before: os.stat_result) -> int:
@@ -139,7 +143,7 @@ def _open_source(source: str, before: os.stat_result) -> int:
     except OSError as error:
         raise FileAccessError(f"cannot open `{source}`: {error.strerror}") from None
     if not _same(os.fstat(fd), before):
-        os.close(fd)
+        close(fd)
         raise _changed(source)
     return fd
 
@@ -153,92 +157,48 @@ def _replace(
     before: os.stat_result,
 ) -> list[str]:
     notes: list[str] = []
-    with _Scratch(target) as scratch:
-        try:
-            copy_and_compare(fd, scratch.fd, plan, target)
-            _read_back(scratch.fd, payload, target)
-            if old is not None:
-                in_place = os.path.samestat(old, before)
-                notes = _take_over(scratch.fd, old, fd if in_place else None)
-            else:
-                os.fchmod(scratch.fd, stat.S_IMODE(before.st_mode) & 0o777)
-            os.fsync(scratch.fd)
-            # ctime is left out: taking a hard link elsewhere changes it, and no byte.
-            if not _same(os.fstat(fd), before):
-                raise _changed(target)
-            now = _existing(target)
-            if (now is None) != (old is None) or (now and old and not _same(now, old)):
-                raise _changed(target)
-            scratch.rename()
-        except Shrunk:
-            raise _changed(target) from None
-        except OSError as error:
-            raise _failed(target, error) from None
+
+    def fill(scratch: Scratch) -> None:
+        copy_and_compare(fd, scratch.fd, plan, target)
+        _read_back(scratch.fd, payload, target)
+        if old is None:
+            os.fchmod(scratch.fd, stat.S_IMODE(before.st_mode) & 0o777)
+        else:
+            in_place = os.path.samestat(old, before)
+            notes[:] = _take_over(scratch.fd, old, fd if in_place else target)
+        os.fsync(scratch.fd)
+        # ctime is left out: taking a hard link elsewhere changes it, and no byte.
+        if not _same(os.fstat(fd), before):
+            raise _changed(target)
+        now = _existing(target)
+        if (now is None) != (old is None) or (now and old and not _same(now, old)):
+            raise _changed(target)
+
+    try:
+        unsynced = _make(target, fill)
+    except Shrunk:
+        raise _changed(target) from None
+    if unsynced is not None:
+        notes.append(
+            f"`{target}` is in place, but its folder could not be brought to the disk "
+            f"({unsynced.strerror}): after a power failure the old file may be there again"
+        )
     return notes
 
 
-class _Scratch:
-    """A new file in the target's folder, without a name where the file system can do that."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.folder = os.path.dirname(target) or "."
-        self.fd = -1
-        self.name: str | None = None
-
-    def __enter__(self) -> _Scratch:
+def _make(target: str, fill: Callable[[Scratch], None]) -> OSError | None:
+    """Make a file with `fill` and give it the target's name; what kept that from lasting."""
+    try:
         try:
-            try:
-                self.fd = os.open(self.folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-                os.stat(self._handle)
-            except OSError as error:
-                # EISDIR: a kernel without O_TMPFILE; ENOENT: the folder, or no /proc here.
-                unsupported = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
-                if error.errno not in unsupported:
-                    raise
-                self._close()
-                self.name = self._new_name()
-                flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR | os.O_CLOEXEC
-                self.fd = os.open(self.name, flags, 0o600)
-        except OSError as error:
-            self.name = None
-            raise _failed(self.target, error) from None
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    @property
-    def _handle(self) -> str:
-        return f"/proc/self/fd/{self.fd}"
-
-    def _new_name(self) -> str:
-        return os.path.join(self.folder, f".envlock-{os.urandom(8).hex()}.tmp")
-
-    def rename(self) -> None:
-        """Give the file the target's name, and make that last."""
-        if self.name is None:
-            self.name = self._new_name()
-            # Python follows the link in /proc only when it has a folder descriptor to pass on.
-            os.link(self._handle, self.name, src_dir_fd=self.fd, follow_symlinks=True)
-        os.rename(self.name, self.target)
-        self.name = None
-        sync_folder(self.folder)
-
-    def _close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def _remove(self) -> None:
-        self._close()
-        if self.name is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self.name)
-            self.name = None
-
-    def __exit__(self, *_: object) -> None:
-        self._remove()
+            with Scratch(target) as scratch:
+                fill(scratch)
+                return scratch.rename()
+        except CannotName:
+            with Scratch(target, nameless=False) as scratch:
+                fill(scratch)
+                return scratch.rename()
+    except OSError as error:
+        raise _failed(target, error) from None
 
 
 def _is_already(elf: ElfFile, plan: Plan) -> bool:
@@ -267,51 +227,69 @@ def _read_back(out: int, payload: bytes, target: str) -> None:
         raise mismatch(target, "the manifest is not the one that was to be embedded")
 
 
-def _take_over(fd: int, old: os.stat_result, attributes_of: int | None) -> list[str]:
-    """Owner, mode and extended attributes of the replaced file; says what could not be kept."""
+def _take_over(fd: int, old: os.stat_result, attributes_of: int | str) -> list[str]:
+    """Owner, mode and attributes of the replaced file; says what could not be kept.
+
+    Of another file at `-o` (a path) only the access control list is kept: it belongs to the name,
+    whereas capabilities and the like belong to the content.
+    """
     notes = []
+    mode = stat.S_IMODE(old.st_mode)
     mine = os.fstat(fd)
     if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
         try:
             os.fchown(fd, old.st_uid, old.st_gid)
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 os.fchown(fd, -1, old.st_gid)
             got = os.fstat(fd)
             notes.append(
                 f"the owner is {got.st_uid}:{got.st_gid} now, it was {old.st_uid}:{old.st_gid} "
-                "and only root can give files away"
+                f"({error.strerror}; only root can give files away)"
             )
+            mode &= ~(stat.S_ISUID | stat.S_ISGID)  # they would speak for somebody else
+        mine = os.fstat(fd)
     # After the owner: changing it clears the set-user-ID bit and capabilities.
-    os.fchmod(fd, stat.S_IMODE(old.st_mode))
-    if attributes_of is not None:
-        notes += _copy_attributes(attributes_of, fd)
-    return notes
+    if stat.S_IMODE(mine.st_mode) != mode:
+        os.fchmod(fd, mode)
+    return notes + _copy_attributes(attributes_of, fd)
 
 
-def _copy_attributes(source: int, fd: int) -> list[str]:
+def _copy_attributes(source: int | str, fd: int) -> list[str]:
     try:
-        names = os.listxattr(source)
+        names = set(os.listxattr(source))
     except OSError:
-        return []
+        names = set()
+    if isinstance(source, str):
+        names &= {_ACL}
     lost = []
-    for name in names:
+    for name in sorted(names):
         if name in _CONTENT_SIGNATURES:
             lost.append(name)
             continue
         try:
             value = os.getxattr(source, name)
-            try:
-                if os.getxattr(fd, name) == value:
-                    continue
-            except OSError:
-                pass
-            os.setxattr(fd, name, value)
+            if _attribute(fd, name) != value:
+                os.setxattr(fd, name, value)
         except OSError:
             lost.append(name)
-    if not lost:
-        return []
-    return ["extended attributes that the new file does not have: " + ", ".join(sorted(lost))]
+    notes = []
+    if lost:
+        notes.append("extended attributes that the new file does not have: " + ", ".join(lost))
+    if _ACL not in names and _attribute(fd, _ACL) is not None:
+        # The folder's default list, which would let more people in than the old file did.
+        try:
+            os.removexattr(fd, _ACL)
+        except OSError as error:
+            notes.append(f"the folder's access control list holds for it now ({error.strerror})")
+    return notes
+
+
+def _attribute(fd: int, name: str) -> bytes | None:
+    try:
+        return os.getxattr(fd, name)
+    except OSError:
+        return None
 
 
 def _existing(target: str) -> os.stat_result | None:
