@@ -8,7 +8,7 @@ from .elf import ElfFile
 from .elf.append import require_plugin
 from .errors import ElfError, UsageError
 from .identity import read_identity
-from .judging import demangled, one_per_interface, possible_origins
+from .judging import demangled, possible_origins
 from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
 from .models.policy import DEFAULT, PolicyFile
@@ -21,6 +21,7 @@ MACHINE = "x86_64"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .abi.compat import Answer
+    from .abi.unstamped import Suspects
     from .atlas.format import Atlas
     from .models.dependencies import Dependencies
     from .models.manifest import Manifest
@@ -44,12 +45,12 @@ def compat(
         atlas = open_atlas()
         problem = _unfit(elf)
         if problem is not None:
-            recorded, built = None, _stamped_for(manifest)
+            built = _stamped_for(manifest)
             unchecked: list[Unchecked] = []
             answers = [Answer(release, (problem,), ()) for release in atlas.releases]
         else:
-            recorded, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
-            answers = all_releases(Wants(elf), recorded, atlas, built)
+            needed, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
+            answers = all_releases(Wants(elf), needed, atlas, built)
         return CompatDocument(
             format=COMPAT_FORMAT,
             plugin=PluginSummary(
@@ -124,9 +125,10 @@ def check_release(
 
 def _dependencies(
     elf: ElfFile, manifest: Manifest | None, atlas: Atlas, distribution: str
-) -> tuple[Dependencies | None, str | None, list[Unchecked]]:
+) -> tuple[Dependencies | Suspects | None, str | None, list[Unchecked]]:
     """What the plugin depends on, the release that it was built with, what is not known."""
     from .abi.analyse import Evidence, dependencies
+    from .abi.unstamped import Suspects
 
     identity = read_identity(elf)
     if identity.compilation.uses_c_api_only:
@@ -140,20 +142,17 @@ def _dependencies(
             return dependencies(Evidence(elf), atlas, origin), built, []
         return None, built, [_not_compared(f"the atlas does not know TensorFlow {built}")]
     possible, words = possible_origins(elf, atlas, distribution)
-    interfaces = one_per_interface(possible)
-    if not interfaces:
+    if not possible:
         return None, None, [_not_compared("no release of the atlas exports what it needs")]
-    release = interfaces[-1]
-    unchecked = []
-    if len(interfaces) > 1:
-        names = ", ".join(r.version for r in interfaces)
-        unchecked.append(
-            _not_compared(
-                f"without a stamp it can have been built with any of {names}{words}; "
-                f"{release.version} was taken"
-            )
+    suspects = Suspects(elf, atlas, possible)
+    names = ", ".join(release.version for release in suspects.origins)
+    why = f"without a stamp nothing proves that it was built with {names}{words}"
+    if suspects.only is None:
+        why = (
+            f"without a stamp it can have been built with any of {names}{words}; a release is "
+            "unsafe if it is for one of them, and never if it is one of them"
         )
-    return dependencies(Evidence(elf), atlas, release), release.version, unchecked
+    return suspects, suspects.only, [_not_compared(why)]
 
 
 def _stamped_for(manifest: Manifest | None) -> str | None:

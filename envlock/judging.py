@@ -181,14 +181,6 @@ def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[lis
     return own or found, words
 
 
-def one_per_interface(releases: Sequence[Release]) -> list[Release]:
-    """One release of each binary interface, the newest."""
-    newest: dict[int, Release] = {}
-    for release in releases:
-        newest[release.abi] = release
-    return list(newest.values())
-
-
 def record_dependencies(
     elf: ElfFile, installed: Installed, distribution: str | None
 ) -> Dependencies | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..atlas import link
+from ..models.dependencies import Dependencies
 from ..models.report import Finding, Unchecked, worse
 from .findings import compare
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..atlas.format import Atlas, Release
     from ..atlas.link import Missing, Wants
-    from ..models.dependencies import Dependencies
+    from .unstamped import Suspects
 
 
 class Answer:
@@ -33,9 +34,16 @@ class Answer:
 
 
 def all_releases(
-    wants: Wants, dependencies: Dependencies | None, atlas: Atlas, built: str | None = None
+    wants: Wants,
+    dependencies: Dependencies | Suspects | None,
+    atlas: Atlas,
+    built: str | None = None,
 ) -> list[Answer]:
-    """The answer for every release of the atlas, oldest first."""
+    """The answer for every release of the atlas, oldest first.
+
+    `dependencies`: of a plugin whose release is known, those; of an unstamped one, the releases
+    that it can have been built with; None when nothing but the linker can be asked.
+    """
     answers = []
     lacking = link.missing(wants, atlas)
     for release in atlas.releases:
@@ -44,8 +52,12 @@ def all_releases(
             answers.append(Answer(release, _link_findings(lack, release, built), ()))
         elif dependencies is None:
             answers.append(Answer(release, (), ()))
-        else:
+        elif isinstance(dependencies, Dependencies):
             answers.append(Answer(release, *compare(dependencies, atlas, release, (), built)))
+        elif dependencies.includes(atlas, release):
+            answers.append(Answer(release, (), ()))
+        else:
+            answers.append(Answer(release, *dependencies.against(atlas, release)))
     return answers
 
 

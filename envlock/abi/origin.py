@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MAX_PARENTS = 12
 MAX_METADATA = 1 << 20
 _REQUIREMENT = re.compile(
-    r"^Requires-Dist:\s*tensorflow\s*\(?\s*([^;()]*)\)?\s*(?:;|$)", re.I | re.M
+    r"^Requires-Dist:[ \t]*tensorflow(?:[-_]cpu)?[ \t]*\(?[ \t]*([~=<>!][^;()\r\n]*)",
+    re.I | re.M,
 )
 _CLAUSE = re.compile(r"^(~=|===?|!=|<=|>=|<|>)\s*v?([0-9]+(?:\.[0-9]+)*)(\.\*)?")
 
@@ -53,7 +54,7 @@ def find_origin(path: str) -> Origin:
             except files.Unreadable:
                 return Origin(package, None)
             found = _REQUIREMENT.search(raw.decode("utf-8", "replace"))
-            return Origin(package, found[1].strip() or None if found else None)
+            return Origin(package, found[1].strip() if found else None)
         parent = os.path.dirname(folder)
         if parent == folder:
             break
