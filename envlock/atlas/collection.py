@@ -1,7 +1,6 @@
 """All atlases at hand: the shipped one, and those that the user added for builds it does not know.
 
-Added atlases are looked for in `$ENVLOCK_ATLAS` (files or folders, separated by colons) and in
-`envlock/atlas` below the user's data folder (`$XDG_DATA_HOME`, default `~/.local/share`).
+Where those are looked for: `envlock.atlas.places`.
 """
 
 from __future__ import annotations
@@ -10,10 +9,12 @@ import os
 
 from ..errors import InputError
 from ..versions import minor
-from .format import Atlas
+from .format import SHIPPED, Atlas
+from .places import SUFFIX, added_files, user_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import Protocol
 
     from ..models.manifest import LibraryIdentity
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
         def libraries(self) -> tuple[LibraryIdentity, ...]: ...
 
 
-SUFFIX = ".atlas"
-
-
 class Known:
     """A release, the atlas that holds it, and whether it is the very build that was asked for."""
 
@@ -42,43 +40,51 @@ class Known:
         self.exact = exact
 
 
-def user_folder() -> str:
-    """Where atlases of one's own are looked for by default."""
-    base = os.environ.get("XDG_DATA_HOME") or os.path.join(
-        os.path.expanduser("~"), ".local", "share"
-    )
-    return os.path.join(base, "envlock", "atlas")
+def open_atlas() -> Atlas:
+    """The shipped atlas. Raises `InputError` when it is missing or damaged."""
+    return _open(SHIPPED)
 
 
-def added_files() -> list[str]:
-    """The atlases that the user added, in the order in which they are asked."""
-    found = []
-    named = [name for name in os.environ.get("ENVLOCK_ATLAS", "").split(":") if name]
-    for place in (*named, user_folder()):
-        if os.path.isdir(place):
-            names = sorted(name for name in os.listdir(place) if name.endswith(SUFFIX))
-            found += [os.path.join(place, name) for name in names]
-        elif place in named:
-            found.append(place)
+def open_added() -> list[Atlas]:
+    """The atlases that the user added. Raises `InputError` when one is missing or damaged."""
+    found = [_open(path) for path in added_files()]
+    for atlas in found:
+        _ = atlas.releases
     return found
 
 
-def open_atlas() -> Atlas:
-    """The shipped atlas. Raises `InputError` when it is missing or damaged."""
-    return Atlas.open()
+def _open(path: str) -> Atlas:
+    """An atlas that is kept open as long as its file stays what it is."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return Atlas.open(path)  # says what is wrong
+    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    known = _atlases.get(path)
+    if known is None or known[0] != state:
+        known = _atlases[path] = (state, Atlas.open(path))
+    return known[1]
 
 
-def find_release(version: str, distribution: str | None) -> Known | None:
-    """A release by number, else another patch of the same minor; added atlases come first.
+_atlases: dict[str, tuple[tuple[int, ...], Atlas]] = {}
 
-    Raises `InputError` when an atlas is damaged.
+
+def find_release(version: str, distribution: str | None, first: Sequence[str] = ()) -> Known | None:
+    """A release by number, else another patch of the same minor, preferably a public one.
+
+    For the number, the files named in `first` are asked, then the added atlases, then the shipped.
+    Raises `InputError` when one is damaged.
     """
-    atlases = [*map(Atlas.open, added_files()), open_atlas()]
-    for find in (Atlas.find, _same_minor):
-        for atlas in atlases:
-            release = find(atlas, version, distribution)
-            if release is not None:
-                return Known(atlas, release, False)
+    atlases = [*map(_open, first), *open_added(), open_atlas()]
+    for atlas in atlases:
+        release = atlas.find(version, distribution)
+        if release is not None:
+            return Known(atlas, release, False)
+    # A build of one's own says less about a public patch release than another public one does.
+    for atlas in reversed(atlases):
+        release = _same_minor(atlas, version, distribution)
+        if release is not None:
+            return Known(atlas, release, False)
     return None
 
 
@@ -91,24 +97,31 @@ def _same_minor(atlas: Atlas, version: str, distribution: str | None) -> Release
     return fitting[-1] if fitting else None
 
 
-def find_installed(installed: Installed, distribution: str | None) -> Known | None:
+def find_installed(
+    installed: Installed, distribution: str | None, first: Sequence[str] = ()
+) -> Known | None:
     """The build that is installed: the one with the same libraries, else the same release.
 
-    Raises `InputError` when an atlas is damaged.
+    `first` as for `find_release`. Raises `InputError` when an atlas is damaged.
     """
-    own = {library.name: _mark(library.build_id, library.size) for library in installed.libraries}
-    for atlas in (*map(Atlas.open, added_files()), open_atlas()):
+    own = marks(installed.libraries)
+    for atlas in (*map(_open, first), *open_added(), open_atlas()):
         for release in atlas.releases:
             if release.version != installed.version:
                 continue
-            marks = {
+            known = {
                 one["name"]: _mark(one.get("build_id"), one.get("size"))
                 for one in release.libraries
             }
-            shared = own.keys() & marks.keys()
-            if shared and all(own[name] == marks[name] for name in shared):
+            shared = own.keys() & known.keys()
+            if shared and all(own[name] == known[name] for name in shared):
                 return Known(atlas, release, True)
-    return find_release(installed.version, distribution)
+    return find_release(installed.version, distribution, first)
+
+
+def marks(libraries: Iterable[LibraryIdentity]) -> dict[str, str]:
+    """What tells builds of a library apart, by its name: the build-id, else the size."""
+    return {library.name: _mark(library.build_id, library.size) for library in libraries}
 
 
 def _mark(build_id: str | None, size: int | None) -> str:
@@ -122,5 +135,8 @@ __all__ = [
     "added_files",
     "find_installed",
     "find_release",
+    "marks",
+    "open_added",
     "open_atlas",
+    "user_folder",
 ]

@@ -61,9 +61,14 @@ def release_order(version: str) -> tuple[int, ...]:
 
 
 class Writer:
-    """Collects parts, then gives the file's bytes."""
+    """Collects parts, then gives the file's bytes.
 
-    def __init__(self) -> None:
+    `whole` keeps what does not differ between the parts too: a single release has nothing to
+    differ from, and the releases that it will be compared with are in another atlas.
+    """
+
+    def __init__(self, *, whole: bool = False) -> None:
+        self.whole = whole
         self.parts: dict[tuple[Any, ...], Part] = {}
         self._strings = _Pool()
         self._facts = _Pool()
@@ -112,7 +117,7 @@ class Writer:
             entry["missing_headers"] = part["abi"]["missing_headers"]
             releases.append(entry)
         return json.dumps(
-            {"releases": releases, "virtual": _moving_tables(tables)},
+            {"releases": releases, "virtual": _moving_tables(tables, every=self.whole)},
             sort_keys=True,
             separators=(",", ":"),
         ).encode()
@@ -166,7 +171,12 @@ class Writer:
     def _functions(self, tables: Sequence[Part]) -> tuple[bytes, bytes]:
         # Functions that never need anything would only say that they exist.
         names = sorted(
-            {name for table in tables for name, facts in table["functions"].items() if facts}
+            {
+                name
+                for table in tables
+                for name, facts in table["functions"].items()
+                if facts or self.whole
+            }
         )
         prone = _drift_prone(tables)
         records = {}
@@ -176,8 +186,8 @@ class Writer:
                 facts = table["functions"].get(name)
                 lists.append(0 if facts is None else self._fact_list(facts) + 1)
                 found = table["paths"].get(name) or []
-                moving = any(tuple(f) in prone for w in found for step in w for f in step)
-                windows.append(self._window_list(found) + 1 if moving else 0)
+                moving = self.whole or any(tuple(f) in prone for w in found for s in w for f in s)
+                windows.append(self._window_list(found) + 1 if found and moving else 0)
             records[name_key(name)] = _runs(lists) + _runs(windows)
         for name, found in _templates(tables).items():
             lists = [0 if facts is None else self._fact_list(facts) + 1 for facts in found]
@@ -217,14 +227,14 @@ def _drift_prone(tables: Sequence[Part]) -> set[tuple[str, ...]]:
     return {fact for fact, found in places.items() if len(found) > 1}
 
 
-def _moving_tables(tables: Sequence[Part]) -> list[str]:
+def _moving_tables(tables: Sequence[Part], *, every: bool = False) -> list[str]:
     """Classes whose own virtual functions do not have the same slots in all releases."""
     places: dict[tuple[str, str], set[int]] = {}
     for table in tables:
         for name, layout in table["classes"].items():
             for slot, text in layout["slots"]:
                 places.setdefault((name, text), set()).add(slot)
-    return sorted({name for (name, _), found in places.items() if len(found) > 1})
+    return sorted({name for (name, _), found in places.items() if every or len(found) > 1})
 
 
 def _slots(classes: dict[str, Any], name: str, depth: int = 0) -> dict[str, int]:
@@ -336,12 +346,17 @@ def _assemble(sections: dict[bytes, bytes]) -> bytes:
     return bytes(head + body)
 
 
-def write_atlas(parts: Iterable[Part], path: str) -> int:
-    """Write the atlas of some parts; gives its size in bytes."""
-    writer = Writer()
+def atlas_bytes(parts: Iterable[Part], *, whole: bool = False) -> bytes:
+    """The atlas of some parts; see `Writer` for `whole`."""
+    writer = Writer(whole=whole)
     for part in parts:
         writer.add(part)
-    data = writer.data()
+    return writer.data()
+
+
+def write_atlas(parts: Iterable[Part], path: str) -> int:
+    """Write the atlas of some parts; gives its size in bytes."""
+    data = atlas_bytes(parts)
     with open(path + ".tmp", "wb") as file:
         file.write(data)
     os.replace(path + ".tmp", path)

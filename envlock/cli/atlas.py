@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .common import add_environment, add_format, emit, to_json
+from ..errors import EnvlockError
+from .common import add_compiler, add_environment, add_format, emit, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_format(listing)
     adding = verbs.add_parser("add", help="write an atlas of an environment's own TensorFlow")
     add_environment(adding)
-    adding.add_argument("-o", "--output", metavar="FILE", required=True, help="the atlas to write")
     adding.add_argument(
-        "--compiler", metavar="CXX", default="g++", help="the g++ that compiles its headers"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the atlas to write (default: one of its own in the user's data folder, where every "
+        "later check finds it)",
     )
+    add_compiler(adding)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,36 +38,68 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
+    import os
+
     from ..atlas.adding import add
+    from ..atlas.collection import added_files
     from ..environment.live import Environment
 
     added = add(Environment.open(arguments.env), arguments.output, arguments.compiler)
-    emit(
-        f"{added.path}: {added.distribution} {added.version}, {added.size:,} bytes\n"
-        f"To use it: export ENVLOCK_ATLAS={added.path}\n"
-    )
+    path = os.path.abspath(added.path)
+    text = f"{added.path}: {added.distribution} {added.version}, {added.size:,} bytes\n"
+    if path not in map(os.path.abspath, added_files()):
+        import shlex
+
+        text += f"to use it: export ENVLOCK_ATLAS={shlex.quote(path)}\n"
+    emit(text)
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ..atlas.collection import added_files, open_atlas
-    from ..atlas.format import Atlas
+    from ..models.atlas import ATLAS_FORMAT, AtlasDocument
+    from ..models.shown import ErrorInfo
 
-    atlases = [*map(Atlas.open, added_files()), open_atlas()]
+    try:
+        found = _known()
+    except EnvlockError as error:
+        if arguments.format == "json":
+            said = ErrorInfo(message=error.message, hint=error.hint)
+            emit(to_json(AtlasDocument(format=ATLAS_FORMAT, error=said)))
+        raise
     if arguments.format == "json":
-        from ..models.atlas import ATLAS_FORMAT, AtlasDocument
-
-        found = tuple(_entry(atlas, one) for atlas in atlases for one in atlas.releases)
-        emit(to_json(AtlasDocument(format=ATLAS_FORMAT, releases=found)))
-        return 0
-    lines = []
-    for atlas in atlases:
-        for release in atlas.releases:
-            headers = release.facts["headers"]
-            versions = ", ".join(f"{name} {text}" for name, text in headers.items() if text)
-            lines.append(f"{release.version:12} {release.distribution:15} {versions}")
-    emit("\n".join(lines) + "\n")
+        releases = tuple(release for _, entries in found for release in entries)
+        emit(to_json(AtlasDocument(format=ATLAS_FORMAT, releases=releases)))
+    else:
+        emit(_text(found))
     return 0
+
+
+def _known() -> list[tuple[Atlas, list[AtlasRelease]]]:
+    """Every atlas at hand with what it holds, the added ones first."""
+    from ..atlas.collection import open_added, open_atlas
+
+    return [(atlas, _entries(atlas)) for atlas in (*open_added(), open_atlas())]
+
+
+def _entries(atlas: Atlas) -> list[AtlasRelease]:
+    try:
+        return [_entry(atlas, release) for release in atlas.releases]
+    except (KeyError, TypeError, AttributeError):
+        raise atlas.damaged("its list of releases") from None
+
+
+def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
+    from ..render.text import printable
+
+    lines = []
+    for atlas, entries in found:
+        if len(found) > 1:
+            lines.append("shipped with envlock:" if atlas.shipped else f"{atlas.path}:")
+        for entry in entries:
+            named = [(name, getattr(entry.headers, name)) for name in ("absl", "eigen", "protobuf")]
+            shown = [f"{name} {text}" for name, text in named if text]
+            lines.append(f"{entry.tensorflow:12} {entry.distribution:15} {', '.join(shown)}")
+    return "".join(printable(line) + "\n" for line in lines)
 
 
 def _entry(atlas: Atlas, release: Release) -> AtlasRelease:

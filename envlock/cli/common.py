@@ -17,6 +17,16 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", metavar="ENV", help="the environment (default: envlock's own)")
 
 
+def add_compiler(parser: argparse.ArgumentParser) -> None:
+    """`--compiler CXX`."""
+    parser.add_argument(
+        "--compiler",
+        metavar="CXX",
+        default="g++",
+        help="the g++ that compiles TensorFlow's headers (default: g++)",
+    )
+
+
 def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
     """`--format text|json|...`."""
     parser.add_argument("--format", choices=("text", "json", *more), default="text")

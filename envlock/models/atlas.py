@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .manifest import HeaderVersions, LibraryIdentity
 from .record import Record
+from .shown import ErrorInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,5 +34,6 @@ class AtlasDocument(Record):
     """All builds, those of added atlases first, oldest release first in each."""
 
     format: str
-    releases: tuple[AtlasRelease, ...]
+    releases: tuple[AtlasRelease, ...] = ()
+    error: ErrorInfo | None = None
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (ATLAS_FORMAT,)}
