@@ -10,7 +10,7 @@ import os
 
 from .elf import ElfFile
 from .environment.live import Environment
-from .errors import EnvironmentUnreadable, InputError
+from .errors import EnvironmentUnreadable, EnvlockError, InputError
 from .identity import read_identity, uses_numpy_api
 from .judging import AbiAnswer, judge_abi, releases_that_fit
 from .linker.resolve import predict
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .linker.prediction import Prediction
     from .linker.scope import LiveScope
     from .models.manifest import Manifest, PluginIdentity
+    from .trust.verify import Verifier
 
 #: Fewer plugins than this are checked faster than children are started.
 PARALLEL_FROM = 8
@@ -42,6 +43,18 @@ def file_identity(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
+def trusted_keys(policy: PolicyFile) -> Verifier | None:
+    """The keys that a policy trusts, None where it demands no trust.
+
+    Raises `KeyFileError`, `FileAccessError`, and `DependencyMissing` without `cryptography`.
+    """
+    if not policy.trust:
+        return None
+    from .trust.verify import Verifier
+
+    return Verifier(policy.trust)
+
+
 class Checker:
     """Checks plugins against one environment, under one policy."""
 
@@ -49,7 +62,9 @@ class Checker:
         self.environment = environment
         self.scope = scope
         self.policy = policy
+        self.atlases: tuple[str, ...] = ()  # asked before all others, see `read_headers`
         self._summary: EnvironmentSummary | None = None
+        self._trusted = trusted_keys(policy)
 
     @classmethod
     def for_environment(
@@ -84,6 +99,21 @@ class Checker:
         if self._summary is None:
             self._summary = self.environment.summary()
         return self._summary
+
+    def read_headers(self, compiler: str) -> None:
+        """Judge by the environment's own TensorFlow headers if no atlas knows this build.
+
+        They are compiled with `compiler`, a g++, and what was read is kept in the user's cache
+        folder. Raises `InputError` when they do not compile, `WriteError`.
+        """
+        from .atlas.collection import find_installed
+
+        assert self.environment.tensorflow is not None  # the checker refuses one without
+        known = find_installed(self.environment.tensorflow, self.summary.distribution)
+        if known is None or not known.exact:
+            from .atlas.adding import from_headers
+
+            self.atlases = (from_headers(self.environment, compiler),)
 
     def check(self, path: str) -> Report:
         """The report on one plugin; an unreadable one gets a report without a verdict."""
@@ -165,6 +195,11 @@ class Checker:
                 findings.append(answer)
             else:
                 unchecked.append(answer)
+        signed_by = None
+        if self._trusted is not None:
+            word = self._trusted.judge(elf)
+            signed_by = word.signed_by
+            findings[:0] = word.findings
         kept = apply_policy(tuple(findings), self.policy)
         return Report(
             plugin=PluginSummary(
@@ -172,6 +207,7 @@ class Checker:
                 stamped=manifest is not None,
                 stamp=stamp,
                 tensorflow=built or abi.origin,
+                signed_by=signed_by,
             ),
             environment=self.summary,
             verdict=verdict_of(kept),
@@ -182,7 +218,15 @@ class Checker:
     def _judge_abi(
         self, elf: ElfFile, plugin: PluginIdentity, manifest: Manifest | None, live: LiveView
     ) -> AbiAnswer:
-        return judge_abi(elf, plugin, manifest, live.tensorflow, live.distribution)
+        return judge_abi(
+            elf,
+            plugin,
+            manifest,
+            live.tensorflow,
+            live.distribution,
+            self.environment.paths.prefix,
+            self.atlases,
+        )
 
     def _explain(
         self, prediction: Prediction, plugin: PluginIdentity, stamped_for: str | None
@@ -212,7 +256,7 @@ class Checker:
 
 
 def unreadable_report(
-    path: str, error: InputError, environment: EnvironmentSummary | None = None
+    path: str, error: EnvlockError, environment: EnvironmentSummary | None = None
 ) -> Report:
     """A report without a verdict: the input, or the environment, could not be read."""
     text = error.message if error.hint is None else f"{error.message}; {error.hint}"
@@ -243,18 +287,35 @@ def _require_tensorflow(environment: Environment) -> None:
         )
 
 
+def _checker(
+    env: str | os.PathLike[str] | None, policy: PolicyFile, live_headers: str | None
+) -> Checker:
+    from .atlas.places import added_files
+
+    if added_files():
+        from .atlas.collection import open_added
+
+        open_added()  # one that cannot be read is an error, not a missing answer
+    checker = Checker.for_environment(env, policy)
+    if live_headers is not None:
+        checker.read_headers(live_headers)
+    return checker
+
+
 def check(
     plugin: str | os.PathLike[str],
     *,
     env: str | os.PathLike[str] | None = None,
     policy: PolicyFile | str | os.PathLike[str] | None = None,
+    live_headers: str | None = None,
 ) -> Report:
     """Check one plugin against an environment (default: the running one), loading nothing.
 
-    Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin cannot be read,
-    `EnvironmentUnreadable`, `PolicyError`.
+    `live_headers` is a g++ that compiles the environment's TensorFlow headers, should no atlas
+    know that TensorFlow. Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin
+    cannot be read, `EnvironmentUnreadable`, `PolicyError`, `InputError` for an added atlas.
     """
-    checker = Checker.for_environment(env, resolve_policy(policy))
+    checker = _checker(env, resolve_policy(policy), live_headers)
     with ElfFile.open(plugin) as elf:
         return checker._check(elf)
 
@@ -264,12 +325,14 @@ def check_many(
     *,
     env: str | os.PathLike[str] | None = None,
     policy: PolicyFile = DEFAULT,
+    live_headers: str | None = None,
 ) -> tuple[Report, ...]:
     """Check plugins and all plugins in folders; unreadable ones get a report without a verdict.
 
-    Raises `EnvironmentUnreadable`.
+    Raises `EnvironmentUnreadable`, and `InputError` for an added atlas; `live_headers` as for
+    `check`.
     """
-    checker = Checker.for_environment(env, policy)
+    checker = _checker(env, policy, live_headers)
     paths = expand(plugins)
     if len(paths) < PARALLEL_FROM:
         return tuple(checker.check(path) for path in paths)

@@ -14,6 +14,7 @@ from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
 from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from .policies import apply_policy, verdict_of
+from .versions import order
 
 #: The architecture whose releases the atlas describes.
 MACHINE = "x86_64"
@@ -32,25 +33,28 @@ def compat(
 ) -> CompatDocument:
     """Every release's verdict, oldest first; no TensorFlow needs to be installed.
 
-    `distribution` decides between `tensorflow` and `tensorflow-cpu` where they differ for this
-    plugin. Raises `ElfError`, `FileAccessError`, `ManifestError`, and `InputError` for the atlas.
+    Releases of added atlases are listed beside the public ones. `distribution` decides between
+    `tensorflow` and `tensorflow-cpu` where they differ for this plugin. Raises `ElfError`,
+    `FileAccessError`, `ManifestError`, and `InputError` for an atlas.
     """
     from .abi.compat import Answer, all_releases
-    from .atlas.collection import open_atlas
+    from .atlas.collection import open_added, open_atlas
     from .atlas.link import Wants
 
     with ElfFile.open(plugin) as elf:
         embedded = read_embedded(elf)
         manifest = None if embedded is None else embedded.manifest
         atlas = open_atlas()
+        atlases = [atlas, *open_added()]
         problem = _unfit(elf)
         if problem is not None:
             built = _stamped_for(manifest)
             unchecked: list[Unchecked] = []
-            answers = [Answer(release, (problem,), ()) for release in atlas.releases]
+            answers = [[Answer(r, (problem,), ()) for r in one.releases] for one in atlases]
         else:
             needed, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
-            answers = all_releases(Wants(elf), needed, atlas, built)
+            wants = Wants(elf)
+            answers = [all_releases(wants, needed, one, built) for one in atlases]
         return CompatDocument(
             format=COMPAT_FORMAT,
             plugin=PluginSummary(
@@ -59,7 +63,10 @@ def compat(
                 stamp=None if embedded is None else embedded.stamp,
                 tensorflow=built,
             ),
-            releases=tuple(_release(answer) for answer in _merged(answers, distribution)),
+            releases=_in_order(
+                [_release(answer) for answer in _merged(answers[0], distribution)],
+                [_release(answer, added=True) for more in answers[1:] for answer in more],
+            ),
             unchecked=tuple(unchecked),
         )
 
@@ -103,13 +110,14 @@ def check_release(
     Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
     """
     answer = compat(plugin, distribution=distribution)
-    wanted = next((r for r in answer.releases if r.tensorflow == version), None)
+    fitting = [r for r in answer.releases if r.tensorflow == version]
+    wanted = next((r for r in fitting if not r.added), fitting[0] if fitting else None)
     if wanted is None:
         known = ", ".join(r.tensorflow for r in answer.releases)
         raise UsageError(
             f"the atlas does not know TensorFlow {version}", hint=f"it knows {known or 'none'}"
         )
-    findings = apply_policy(wanted.findings, policy)
+    findings = apply_policy((*_trust(plugin, policy), *wanted.findings), policy)
     rest = Unchecked(
         what="everything but TensorFlow",
         why="no environment was named: libraries, C and C++ run time, Python, numpy",
@@ -123,12 +131,24 @@ def check_release(
     )
 
 
+def _trust(plugin: str | os.PathLike[str], policy: PolicyFile) -> tuple[Finding, ...]:
+    if not policy.trust:
+        return ()
+    from .checking import trusted_keys
+
+    trusted = trusted_keys(policy)
+    assert trusted is not None
+    with ElfFile.open(plugin) as elf:
+        return trusted.judge(elf).findings
+
+
 def _dependencies(
     elf: ElfFile, manifest: Manifest | None, atlas: Atlas, distribution: str
 ) -> tuple[Dependencies | Suspects | None, str | None, list[Unchecked]]:
     """What the plugin depends on, the release that it was built with, what is not known."""
     from .abi.analyse import Evidence, dependencies
     from .abi.unstamped import Suspects
+    from .atlas.collection import find_installed
 
     identity = read_identity(elf)
     if identity.compilation.uses_c_api_only:
@@ -137,9 +157,9 @@ def _dependencies(
         built = manifest.tensorflow.version
         if manifest.abi is not None:
             return manifest.abi, built, []
-        origin = atlas.find(built, manifest.tensorflow.distribution)
+        origin = find_installed(manifest.tensorflow, manifest.tensorflow.distribution)
         if origin is not None:
-            return dependencies(Evidence(elf), atlas, origin), built, []
+            return dependencies(Evidence.of(elf), origin.atlas, origin.release), built, []
         return None, built, [_not_compared(f"the atlas does not know TensorFlow {built}")]
     possible, words = possible_origins(elf, atlas, distribution)
     if not possible:
@@ -173,10 +193,16 @@ def _merged(answers: list[Answer], distribution: str) -> list[Answer]:
     return list(chosen.values())
 
 
-def _release(answer: Answer) -> CompatRelease:
+def _in_order(public: list[CompatRelease], added: list[CompatRelease]) -> tuple[CompatRelease, ...]:
+    """Oldest first; an added build follows the public release of its number."""
+    return tuple(sorted((*public, *added), key=lambda release: order(release.tensorflow)))
+
+
+def _release(answer: Answer, *, added: bool = False) -> CompatRelease:
     return CompatRelease(
         tensorflow=answer.release.version,
         distribution=answer.release.distribution,
+        added=added,
         verdict=answer.verdict,
         findings=demangled(answer.findings),
         unchecked=answer.unchecked,

@@ -50,29 +50,53 @@ def judge_abi(
     manifest: Manifest | None,
     installed: Installed,
     distribution: str | None,
+    prefix: str | None = None,
+    atlases: Sequence[str] = (),
 ) -> AbiAnswer:
     """Compare what a plugin depends on with the installed TensorFlow.
 
+    `prefix` is the environment's, for the remedy; `atlases` are files to ask before all others.
     Never raises for what cannot be compared: that is listed as unchecked.
     """
     if plugin.compilation.uses_c_api_only:
         return AbiAnswer(known=True)
     built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
-    if built == installed.version:
-        return AbiAnswer(known=True)  # another build of one release is a matter of its headers
+    if manifest is not None and _same_build(manifest, installed):
+        return AbiAnswer(known=True)
     from .atlas.collection import find_installed
 
     try:
-        live = find_installed(installed, distribution)
+        live = find_installed(installed, distribution, atlases)
         if live is None:
-            return _unknown(f"the atlas does not know TensorFlow {installed.version}")
+            return _unknown(
+                f"the atlas does not know TensorFlow {installed.version}{_adding(prefix)}"
+            )
         if manifest is not None and built is not None:
             answer = _judge_stamped(elf, manifest, built, live)
         else:
             answer = _judge_unstamped(elf, live)
     except InputError as error:
         return _unknown(error.message)
-    return answer if live.exact else _inexact(answer, installed.version, live.release)
+    if live.exact:
+        return answer
+    return _inexact(answer, installed.version, live.release, _adding(prefix))
+
+
+def _same_build(manifest: Manifest, installed: Installed) -> bool:
+    """Whether the plugin was built with this very TensorFlow, as far as both sides tell."""
+    recorded = manifest.tensorflow
+    if recorded is None or recorded.version != installed.version:
+        return False
+    now = {one.name: one.build_id or one.size for one in installed.libraries}
+    return all(now.get(one.name) in (None, one.build_id or one.size) for one in recorded.libraries)
+
+
+def _adding(prefix: str | None) -> str:
+    """What to do about a TensorFlow that no atlas knows."""
+    from shlex import quote
+
+    env = f" --env {quote(prefix)}" if prefix else ""
+    return f"; `envlock atlas add{env}` adds it, `--live-headers` reads its headers for one check"
 
 
 def demangled(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -84,13 +108,13 @@ def demangled(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(f.replace(examples=tuple(demangle(f.examples))) for f in findings)
 
 
-def _inexact(answer: AbiAnswer, version: str, judged: Release) -> AbiAnswer:
+def _inexact(answer: AbiAnswer, version: str, judged: Release, remedy: str) -> AbiAnswer:
     """The installed libraries are not those of the release that stood in for them."""
     if judged.version == version:
         why = f"this TensorFlow {version} is not the build that the atlas knows under that number"
     else:
         why = f"the atlas does not know TensorFlow {version}, it was judged by {judged.version}"
-    doubt = Unchecked(what="binary interface", why=why)
+    doubt = Unchecked(what="binary interface", why=why + remedy)
     return AbiAnswer(
         answer.findings, (*answer.unchecked, doubt), known=answer.known, origin=answer.origin
     )
@@ -98,20 +122,21 @@ def _inexact(answer: AbiAnswer, version: str, judged: Release) -> AbiAnswer:
 
 def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) -> AbiAnswer:
     from .abi.findings import compare
-    from .atlas.collection import find_release
+    from .atlas.collection import find_installed
 
     recorded: Dependencies | None = manifest.abi
     if recorded is None:
         from .abi.analyse import Evidence, dependencies
 
         tensorflow = manifest.tensorflow
-        origin = find_release(built, tensorflow.distribution if tensorflow else None)
+        assert tensorflow is not None
+        origin = find_installed(tensorflow, tensorflow.distribution)
         if origin is None:
             return _unknown(
                 f"the manifest does not say what the plugin depends on, and the atlas does not know "
                 f"TensorFlow {built}"
             )
-        recorded = dependencies(Evidence(elf), origin.atlas, origin.release)
+        recorded = dependencies(Evidence.of(elf), origin.atlas, origin.release)
     findings, unchecked = compare(recorded, live.atlas, live.release, (), built)
     if any(finding.verdict == "unsafe" for finding in findings):
         fits = fitting_releases(elf, recorded, built, live.release.distribution)
@@ -192,4 +217,4 @@ def record_dependencies(
     from .atlas.collection import find_installed
 
     known = find_installed(installed, distribution)
-    return None if known is None else dependencies(Evidence(elf), known.atlas, known.release)
+    return None if known is None else dependencies(Evidence.of(elf), known.atlas, known.release)

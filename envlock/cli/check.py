@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import InputError, UsageError
-from .common import add_environment, add_format, add_output, emit, to_json
+from ..errors import EnvlockError, InputError, UsageError
+from .common import add_compiler, add_environment, add_format, add_output, emit, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("drifted", "unsafe", "incompatible", "never"),
         help="the mildest verdict that fails: drifted, unsafe (default), incompatible, never",
     )
+    parser.add_argument(
+        "--live-headers",
+        action="store_true",
+        help="where no atlas knows the environment's TensorFlow, compile its headers to learn its "
+        "class layouts (a minute; kept in the user's cache folder)",
+    )
+    add_compiler(parser)
+    parser.add_argument(
+        "--trust",
+        metavar="KEYS",
+        action="append",
+        help="a file or folder of public keys, one of which has to have signed each plugin",
+    )
     add_format(parser)
     add_output(parser)
 
@@ -45,18 +58,25 @@ def run(arguments: argparse.Namespace) -> int:
     policy = resolve_policy(arguments.policy)
     if arguments.fail_on:
         policy = policy.replace(fail_on=arguments.fail_on)
+    if arguments.trust:
+        policy = policy.replace(trust=tuple(arguments.trust))
     if arguments.tensorflow:
         if arguments.env:
             raise UsageError(
                 "`--tensorflow` and `--env` name two different things to check against"
             )
+        if arguments.live_headers:
+            raise UsageError("`--live-headers` reads an environment's, `--tensorflow` names none")
         reports = _against_release(arguments, policy)
         _emit(reports, arguments)
         return exit_status(reports, policy)
     try:
-        reports = check_many(arguments.plugins, env=arguments.env, policy=policy)
-    except InputError as error:
-        # The environment cannot be read: JSON readers get a report on each plugin nevertheless.
+        headers = arguments.compiler if arguments.live_headers else None
+        reports = check_many(
+            arguments.plugins, env=arguments.env, policy=policy, live_headers=headers
+        )
+    except EnvlockError as error:
+        # The environment or an atlas cannot be read: JSON readers get a report on each plugin.
         if arguments.format == "json":
             failed = tuple(unreadable_report(path, error) for path in arguments.plugins)
             _emit(failed, arguments)
@@ -98,7 +118,7 @@ def exit_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
 
 def refuses(policy: PolicyFile, report: Report) -> bool:
     """Whether the policy refuses this plugin."""
-    return policy.fails(report.verdict) or (policy.require_stamp and not report.plugin.stamped)
+    return policy.refuses(report)
 
 
 def _text(reports: tuple[Report, ...]) -> str:

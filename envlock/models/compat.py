@@ -18,6 +18,7 @@ class CompatRelease(Record):
 
     tensorflow: str
     distribution: str
+    added: bool = False  # from an atlas that the user added
     verdict: str
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()

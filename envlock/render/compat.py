@@ -23,20 +23,15 @@ def _runs(releases: tuple[CompatRelease, ...]) -> list[list[CompatRelease]]:
     """Neighbours that get the same label and the same rules."""
     runs: list[list[CompatRelease]] = []
     for release in releases:
-        key = (
-            LABEL[release.verdict],
-            {f.rule for f in release.findings} if release.findings else set(),
-        )
-        if runs:
-            last = runs[-1][-1]
-            if key == (
-                LABEL[last.verdict],
-                {f.rule for f in last.findings} if last.findings else set(),
-            ):
-                runs[-1].append(release)
-                continue
-        runs.append([release])
+        if runs and not release.added and _kind(runs[-1][-1]) == _kind(release):
+            runs[-1].append(release)
+        else:
+            runs.append([release])
     return runs
+
+
+def _kind(release: CompatRelease) -> tuple[bool, str, set[str]]:
+    return release.added, LABEL[release.verdict], {f.rule for f in release.findings}
 
 
 def compat_text(answer: CompatDocument) -> str:
@@ -53,6 +48,8 @@ def compat_text(answer: CompatDocument) -> str:
         span = run[0].tensorflow
         if len(run) > 1:
             span += f" to {run[-1].tensorflow}"
+        elif run[0].added:
+            span += f" ({run[0].distribution}, added)"
         lines.append(f"  {span:<20}{LABEL[run[0].verdict]:<8}{_reason(run[0])}".rstrip())
     lines += [f"  unchecked: {u.what}: {u.why}" for u in answer.unchecked]
     return "".join(printable(line) + "\n" for line in lines)
