@@ -28,8 +28,9 @@ def all_rules() -> tuple[Described, ...]:
     from .abi.rules import RULES as ABI_RULES
     from .linker.causes import CAUSES
     from .registration.rules import RULES as REGISTRATION_RULES
+    from .trust.rules import RULES as TRUST_RULES
 
-    return (*CAUSES, *ABI_RULES, *RULES, *REGISTRATION_RULES)
+    return (*CAUSES, *ABI_RULES, *RULES, *REGISTRATION_RULES, *TRUST_RULES)
 
 
 def rule_ids() -> frozenset[str]:

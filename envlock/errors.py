@@ -56,6 +56,10 @@ class PolicyError(InputError):
     """A policy file that cannot be read or does not validate."""
 
 
+class KeyFileError(InputError):
+    """A file of keys that holds none, another kind, or one that cannot be decrypted."""
+
+
 class DependencyMissing(EnvlockError):
     """A feature needs a package that is not installed here; the hint is the install command."""
 

@@ -41,13 +41,21 @@ def resolve_policy(policy: PolicyFile | str | os.PathLike[str] | None) -> Policy
     if len(raw) > MAX_POLICY:
         raise PolicyError(f"the policy `{name}` is larger than {MAX_POLICY} bytes")
     try:
-        found = decode(PolicyFile, json.loads(raw))
+        found = _beside(decode(PolicyFile, json.loads(raw)), name)
     except ValidationError as error:
         raise PolicyError(f"the policy `{name}` is not valid: {error}") from None
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"the policy `{name}` is not JSON: {error}") from None
     _check_rules(found, name)
     return found
+
+
+def _beside(policy: PolicyFile, name: str) -> PolicyFile:
+    """Keys are named as seen from the policy's folder, wherever it is used from."""
+    if not policy.trust:
+        return policy
+    folder = os.path.dirname(os.path.abspath(name))
+    return policy.replace(trust=tuple(os.path.join(folder, path) for path in policy.trust))
 
 
 def _check_rules(policy: PolicyFile, name: str) -> None:

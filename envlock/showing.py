@@ -34,6 +34,8 @@ def show(plugin: str | os.PathLike[str]) -> ShownDocument:
 
     Raises `ManifestError`, `ElfError`, `FileAccessError`.
     """
+    from .trust.note import signed_by
+
     with ElfFile.open(plugin) as elf:
         found = read_embedded(elf)
         return ShownDocument(
@@ -41,6 +43,7 @@ def show(plugin: str | os.PathLike[str]) -> ShownDocument:
             path=elf.path,
             stamp=None if found is None else found.stamp,
             linked_in_too=found is not None and found.stamp == APPENDED and has_linked_note(elf),
+            signed_by=signed_by(elf),
             manifest=None if found is None else found.manifest,
             binary=read_identity(elf, digest=True),
         )

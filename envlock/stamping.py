@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .models.dependencies import Dependencies
     from .models.registration import Registrations
     from .models.report import Report
+    from .trust.keys import PrivateKey
 
 
 def build_manifest(
@@ -85,18 +86,25 @@ def stamp(
     env: str | os.PathLike[str] | Environment | None = None,
     force: bool = False,
     record_ops: bool = False,
+    sign: str | os.PathLike[str] | None = None,
 ) -> StampDocument:
     """Embed the manifest into a plugin, in place or into `output`, atomically.
 
     `env` is the environment that the plugin was built in. `record_ops` loads the plugin with that
-    environment's Python, in a process that may die, to record what it registers. Raises
+    environment's Python, in a process that may die, to record what it registers. `sign` is the
+    file of an Ed25519 private key that vouches for plugin and manifest (docs/trust.md). Raises
     `StampRefused` when that environment could not load it (`force` records it nevertheless),
     `ElfError` when the file is no shared library with section headers, `WriteError` when nothing
-    could be written.
+    could be written, `KeyFileError` and `DependencyMissing` for the key.
     """
     from .writing import write_stamp
 
     path = os.fspath(plugin)
+    key = None
+    if sign is not None:
+        from .trust.keys import read_private
+
+        key = read_private(os.fspath(sign))
     checker = Checker.for_environment(env)
     with ElfFile.open(path) as elf:
         require_plugin(elf)
@@ -108,19 +116,39 @@ def stamp(
         replaced = _has_stamp(elf)
         manifest = build_manifest(checker, elf, prediction, forced=refused, record_ops=record_ops)
         payload = encode_manifest(manifest)
+        signature, signer, said = _signature(elf, payload, key)
         opened = elf.status
     target = None if output is None else os.fspath(output)
-    result = write_stamp(path, target, payload, unchanged_since=opened)
+    result = write_stamp(path, target, payload, signature=signature, unchanged_since=opened)
     return StampDocument(
         format=STAMP_FORMAT,
         path=result.path,
         written=True,
         replaced=replaced,
         bytes_added=result.bytes_added,
-        notes=(*result.notes, *(_not_loaded(manifest) if record_ops else ())),
+        notes=(*result.notes, *(_not_loaded(manifest) if record_ops else ()), *said),
+        signed_by=signer,
         manifest=manifest,
         findings=report.findings if refused else (),
     )
+
+
+def _signature(
+    elf: ElfFile, payload: bytes, key: PrivateKey | None
+) -> tuple[bytes | None, str | None, tuple[str, ...]]:
+    """The signature note, the fingerprint of its key, and what to tell about them."""
+    if key is None:
+        from .trust.note import signed_by
+
+        dropped = signed_by(elf)
+        if dropped is None:
+            return None, None, ()
+        lost = f"the signature by {dropped} is gone, it was of the old stamp: sign with `--sign KEY`"
+        return None, None, (lost,)
+    from .trust.keys import fingerprint
+    from .trust.sign import sign
+
+    return sign(elf, payload, key), fingerprint(key.public), key.notes
 
 
 def _not_loaded(manifest: Manifest) -> tuple[str, ...]:

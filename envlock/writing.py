@@ -60,6 +60,7 @@ def write_stamp(
     destination: str | os.PathLike[str] | None,
     payload: bytes,
     *,
+    signature: bytes | None = None,
     unchanged_since: os.stat_result | None = None,
 ) -> StampResult:
     """Write `source` with `payload` as its appended manifest, in place or to `destination`.
@@ -67,8 +68,9 @@ def write_stamp(
     In place, the new file takes over mode, owner and extended attributes, and a symbolic link
     stays one: the file that it leads to is replaced. Of a hard-linked file only this name is
     replaced, the others keep the old content; that is what package caches (uv, conda) need, and
-    the result says so. `unchanged_since` is the status of the file that the manifest describes
-    (`ElfFile.status`): a source that is another one by now is refused.
+    the result says so. `signature` goes behind the manifest. `unchanged_since` is the status of
+    the file that the manifest describes (`ElfFile.status`): a source that is another one by now
+    is refused.
 
     Raises `FileAccessError` or `ElfError` for the source, `WriteError` for everything about the
     target, which then is as it was.
@@ -88,7 +90,7 @@ def write_stamp(
         old = before if in_place else _existing(target)
         if old is not None:
             _require_writable(target, old)
-        plan = plan_append(elf, payload)
+        plan = plan_append(elf, payload, signature)
         if in_place and _is_already(elf, plan):
             return StampResult(target, 0, changed=False, hard_links=before.st_nlink - 1)
         fd = _open_source(source, before)

@@ -91,7 +91,7 @@ def write_document(
 
 def refuses(policy: PolicyFile, report: Report) -> bool:
     """Whether the policy refuses this plugin."""
-    return policy.fails(report.verdict) or (policy.require_stamp and not report.plugin.stamped)
+    return policy.refuses(report)
 
 
 def reports_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:

@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="load the plugin in a process of its own to record the ops and kernels it registers",
     )
+    parser.add_argument(
+        "--sign",
+        metavar="KEY",
+        help="sign plugin and manifest with this Ed25519 private key (PEM or OpenSSH)",
+    )
     add_format(parser)
 
 
@@ -64,6 +69,7 @@ def _stamp(arguments: argparse.Namespace) -> StampDocument:
         env=arguments.env,
         force=arguments.force,
         record_ops=arguments.record_ops,
+        sign=arguments.sign,
     )
 
 
@@ -75,6 +81,8 @@ def _text(result: StampDocument) -> str:
     target = f"TensorFlow {tensorflow.version}" if tensorflow else "no TensorFlow"
     verb = "stamped again" if result.replaced else "stamped"
     lines = [f"{result.path}: {verb} for {target} ({result.bytes_added} bytes added)"]
+    if result.signed_by is not None:
+        lines.append(f"signed by {result.signed_by}")
     lines += [f"note: {note}" for note in result.notes]
     if result.findings:
         lines.append("forced, although the environment could not load it:")

@@ -32,7 +32,7 @@ from .file import (
     ElfFile,
     Section,
 )
-from .notes import SECTION, build_note
+from .notes import SECTION, SIGNATURE_TYPE, build_note
 
 DT_DEBUG = 21
 DF_1_PIE = 0x08000000
@@ -96,8 +96,8 @@ def _debug_only(elf: ElfFile) -> bool:
     )
 
 
-def plan_append(elf: ElfFile, payload: bytes) -> Plan:
-    """Plan the stamped form of a shared library.
+def plan_append(elf: ElfFile, payload: bytes, signature: bytes | None = None) -> Plan:
+    """Plan the stamped form of a shared library; a signature is a second note in the section.
 
     Raises `ElfError` for anything that is no shared library, and for one without section headers
     or section names: the next `strip` would silently drop what no section header names.
@@ -116,7 +116,10 @@ def plan_append(elf: ElfFile, payload: bytes) -> Plan:
     if names.type != SHT_STRTAB:
         raise elf.damaged(f"its section name table has type {names.type}, not SHT_STRTAB")
     ours = [s for s in elf.sections if s.name == SECTION and not s.flags & SHF_ALLOC]
-    return _Planner(elf, names, ours).plan(payload)
+    note = build_note(payload, elf.order)
+    if signature is not None:
+        note += build_note(signature, elf.order, SIGNATURE_TYPE)
+    return _Planner(elf, names, ours).plan(note)
 
 
 class _Planner:
@@ -159,12 +162,11 @@ class _Planner:
         ]
         return max(ends)
 
-    def plan(self, payload: bytes) -> Plan:
+    def plan(self, note: bytes) -> Plan:
         elf = self.elf
         start = self._tail_start()
         keep = elf.size if start is None else start
         padding = -keep % 4
-        note = build_note(payload, elf.order)
         name_offset, added = self._name()
         names_size = self.names.size + len(added)
         note_at = keep + padding

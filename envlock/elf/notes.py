@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 OWNER = b"envlock\0"
 NOTE_TYPE = 1
+#: The signature behind an appended manifest, `envlock.trust.note`.
+SIGNATURE_TYPE = 2
 SECTION = ".note.envlock"
 
 #: Bytes of JSON that are read at most; real manifests have 5 to 40 KB.
@@ -187,7 +189,7 @@ def _choose(elf: ElfFile, notes: list[Note], kind: str) -> Stamp:
     return Stamp(payloads[0], kind)
 
 
-def build_note(payload: bytes, order: str) -> bytes:
-    """envlock's note around a manifest's JSON; `order` is "<" or ">"."""
-    head = struct.pack(order + "III", len(OWNER), len(payload), NOTE_TYPE)
+def build_note(payload: bytes, order: str, kind: int = NOTE_TYPE) -> bytes:
+    """envlock's note around a manifest's JSON or a signature; `order` is "<" or ">"."""
+    head = struct.pack(order + "III", len(OWNER), len(payload), kind)
     return head + OWNER + payload + b"\0" * (-len(payload) % 4)

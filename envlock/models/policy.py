@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import ClassVar
 
+    from .report import Finding, Report
+
 POLICY_FORMAT = "envlock.policy/1"
 NEVER = "never"
+#: How the ids of rules about signatures start.
+TRUST_RULES = "signature-"
 
 
 class RuleSetting(Record):
@@ -28,6 +32,7 @@ class PolicyFile(Record):
     format: str = POLICY_FORMAT
     fail_on: str = "unsafe"  # the mildest verdict that refuses; "never" only reports
     require_stamp: bool = False  # an unstamped plugin is refused
+    trust: tuple[str, ...] = ()  # files or folders of public keys; one of them has to have signed
     rules: tuple[RuleSetting, ...] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "format": (POLICY_FORMAT,),
@@ -41,6 +46,21 @@ class PolicyFile(Record):
         if self.fail_on == NEVER:
             return False
         return VERDICTS.index(verdict) >= VERDICTS.index(self.fail_on)
+
+    def refuses(self, report: Report) -> bool:
+        """Whether a plugin is refused: for its verdict, or for what the policy demands besides.
+
+        `fail_on` does not soften a demand for trust; only a setting of the rule itself does.
+        """
+        return (
+            self.fails(report.verdict)
+            or (self.require_stamp and not report.plugin.stamped)
+            or (bool(self.trust) and any(map(_breaks_trust, report.findings)))
+        )
+
+
+def _breaks_trust(finding: Finding) -> bool:
+    return finding.rule.startswith(TRUST_RULES) and finding.verdict in ("unsafe", "incompatible")
 
 
 DEFAULT = PolicyFile()

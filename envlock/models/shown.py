@@ -29,6 +29,7 @@ class ShownDocument(Record):
     path: str
     stamp: str | None = None  # "appended", "linked-in" or None
     linked_in_too: bool = False  # a linked-in note is there as well; the appended one counts
+    signed_by: str | None = None  # fingerprint of the signature's key; `show` verifies nothing
     manifest: Manifest | None = None
     binary: PluginIdentity | None = None
     error: ErrorInfo | None = None
@@ -47,6 +48,7 @@ class StampDocument(Record):
     replaced: bool = False  # an older stamp was there
     bytes_added: int | None = None
     notes: tuple[str, ...] = ()  # a broken hard link and the like
+    signed_by: str | None = None  # fingerprint of the key that it was signed with
     manifest: Manifest | None = None
     findings: tuple[Finding, ...] = ()  # why it was refused, or what was forced
     error: ErrorInfo | None = None

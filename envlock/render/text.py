@@ -32,6 +32,9 @@ def headline(report: Report) -> str:
         target += f" ({environment.distribution})"
     if report.verdict is None:
         return f"{report.plugin.path}: not checked: {report.plugin.error}"
+    decisive = [f.rule for f in report.findings if f.verdict == report.verdict]
+    if decisive and all(rule.startswith("signature-") for rule in decisive):
+        return f"{report.plugin.path}: {report.verdict}: no trusted key vouches for what it loads"
     phrase = {
         "compatible": f"compatible with {target}",
         "drifted": f"drifted, but fine with {target}",

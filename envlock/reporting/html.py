@@ -345,7 +345,7 @@ def _plugin(report: Report, policy: PolicyFile, opened: bool) -> Markup:
             "details",
             tag("summary", summary),
             tag("div", *body, unchecked, class_="body"),
-            open=opened and policy.fails(report.verdict),
+            open=opened and policy.refuses(report),
         )
     else:
         inside = tag("div", summary, class_="only")

@@ -71,7 +71,7 @@ def _plugin(report: Report, policy: PolicyFile) -> Element:
     text = "".join(f"{words.printable(line)}\n" for line in lines)
     if report.verdict is None:
         _outcome(case, "error", "unreadable", report.plugin.error or "it could not be read", text)
-    elif policy.fails(report.verdict):
+    elif policy.refuses(report):
         _outcome(case, "failure", report.verdict, words.headline(report), text)
     elif text:
         _output(case, text)

@@ -153,7 +153,7 @@ def _plugins(reports: Iterable[Report], policy: PolicyFile) -> list[list[str]]:
         )
     sections = [table]
     for report in ordered:
-        failing = policy.fails(report.verdict)
+        failing = policy.refuses(report)
         if failing:
             sections.append(_failing(report))
         elif report.findings or report.unchecked:
