@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from ..errors import DependencyMissing, ElfError
 from ..models.dependencies import Dependencies
 from . import code, debuginfo, imports
@@ -69,6 +71,14 @@ class Evidence:
         self.text = "\n".join(sorted(self.symbols.defined | self.symbols.imported))
         self.imports = "\n".join(sorted(self.symbols.imported))
 
+    @classmethod
+    def of(cls, elf: ElfFile) -> Evidence:
+        """The evidence of an open file, read once however often it is asked for."""
+        found = _read.get(elf)
+        if found is None:
+            found = _read[elf] = cls(elf)
+        return found
+
     def _read_debug(self, elf: ElfFile) -> DebugFacts | None:
         from .dwarf import Dwarf
 
@@ -95,11 +105,12 @@ class Evidence:
         except DependencyMissing as error:
             self.limits.append(f"machine code: {error.message}")
             return None
+        if found.truncated:
+            self.limits.append(f"machine code: more than {machine.MAX_CODE >> 20} MB of it")
+            return None
         if not found.functions:
             self.limits.append("machine code: no unwind table to find functions by")
             return None
-        if found.truncated:
-            self.limits.append("machine code: more than 64 MB, only the first 64 MB were read")
         return found
 
     @property
@@ -124,6 +135,9 @@ class Evidence:
         ):
             found.add("c-api")
         return tuple(sorted(found))
+
+
+_read: WeakKeyDictionary[ElfFile, Evidence] = WeakKeyDictionary()
 
 
 def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependencies:

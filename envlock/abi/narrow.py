@@ -27,7 +27,8 @@ def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> lis
     tables = sorted({release.abi for release in releases})
     if len(tables) < 2:
         return list(releases)
-    against = {abi: _contradictions(evidence, atlas, abi, tables) for abi in tables}
+    unknown = _unknown_functions(evidence.symbols, atlas, tables)
+    against = {abi: unknown[abi] + _contradictions(evidence, atlas, abi) for abi in tables}
     least = min(against.values())
     tables = [abi for abi in tables if against[abi] == least]
     if len(tables) > 1 and evidence.code is not None:
@@ -37,9 +38,8 @@ def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> lis
     return [release for release in releases if release.abi in tables]
 
 
-def _contradictions(evidence: Evidence, atlas: Atlas, abi: int, tables: Sequence[int]) -> int:
-    count = _unknown_functions(evidence.symbols, atlas, abi, tables)
-    count += _misplaced(evidence.symbols, atlas, abi)
+def _contradictions(evidence: Evidence, atlas: Atlas, abi: int) -> int:
+    count = _misplaced(evidence.symbols, atlas, abi)
     if evidence.debug is not None:
         count += _other_layouts(evidence.debug, atlas, abi)
     if evidence.code is not None:
@@ -61,14 +61,15 @@ def _other_offsets(found: Code, atlas: Atlas, abi: int) -> int:
     return count
 
 
-def _unknown_functions(symbols: Symbols, atlas: Atlas, abi: int, tables: Sequence[int]) -> int:
-    """Inline functions in the plugin that this release's headers lack and another's have."""
-    return sum(
-        1
-        for name in symbols.defined
-        if not atlas.has_function(name, abi)
-        and any(atlas.has_function(name, other) for other in tables)
-    )
+def _unknown_functions(symbols: Symbols, atlas: Atlas, tables: Sequence[int]) -> dict[int, int]:
+    """For each table: inline functions in the plugin that its headers lack and another's have."""
+    lacking = dict.fromkeys(tables, 0)
+    for name in symbols.defined:
+        having = [abi for abi in tables if atlas.has_function(name, abi)]
+        if having:
+            for abi in tables:
+                lacking[abi] += abi not in having
+    return lacking
 
 
 def _misplaced(symbols: Symbols, atlas: Atlas, abi: int) -> int:

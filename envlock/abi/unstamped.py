@@ -30,7 +30,7 @@ class Suspects:
     def __init__(self, elf: ElfFile, atlas: Atlas, possible: Sequence[Release]) -> None:
         self.atlas = atlas
         self.possible = list(possible)
-        self.evidence = Evidence(elf) if self.possible else None
+        self.evidence = Evidence.of(elf) if self.possible else None
         self.origins = list(possible)
         if self.evidence is not None:
             self.origins = narrow(self.evidence, atlas, possible)
