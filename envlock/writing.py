@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Signatures of the content, which is about to change.
 _CONTENT_SIGNATURES = ("security.ima", "security.evm")
 _ACL = "system.posix_acl_access"
+_NO_ATTRIBUTES = (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class StampResult:
@@ -142,9 +143,14 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
 def _open_source(source: str, before: os.stat_result) -> int:
     try:
         fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            changed = not _same(os.fstat(fd), before)
+        except OSError:
+            close(fd)
+            raise
     except OSError as error:
         raise FileAccessError(f"cannot open `{source}`: {error.strerror}") from None
-    if not _same(os.fstat(fd), before):
+    if changed:
         close(fd)
         raise _changed(source)
     return fd
@@ -260,7 +266,9 @@ def _take_over(fd: int, old: os.stat_result, attributes_of: int | str) -> list[s
 def _copy_attributes(source: int | str, fd: int) -> list[str]:
     try:
         names = set(os.listxattr(source))
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTES:
+            raise
         names = set()
     if isinstance(source, str):
         names &= {_ACL}
@@ -290,7 +298,9 @@ def _copy_attributes(source: int | str, fd: int) -> list[str]:
 def _attribute(fd: int, name: str) -> bytes | None:
     try:
         return os.getxattr(fd, name)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTES:
+            raise
         return None
 
 

@@ -132,12 +132,12 @@ class ElfFile:
                 raise FileAccessError(f"`{name}` is {_kind(status.st_mode)}, not a file")
             if status.st_size == 0:
                 raise ElfError(f"`{name}` is empty")
-            try:
-                data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError) as error:
-                raise FileAccessError(f"cannot read `{name}`: {error}") from None
+            data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise FileAccessError(f"cannot read `{name}`: {reason}") from None
         finally:
-            os.close(fd)
+            _close(fd)
         try:
             return cls(name, data, status)
         except BaseException:
@@ -365,6 +365,13 @@ class ElfFile:
     def has_dynamic(self) -> bool:
         """Whether a PT_DYNAMIC program header is there."""
         return any(segment.type == PT_DYNAMIC for segment in self.segments)
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        return  # nothing was written through it
 
 
 def _kind(mode: int) -> str:

@@ -288,15 +288,19 @@ def _text(tid: int, address: int) -> str:
     return content.split(b"\0", 1)[0].decode(errors="replace")
 
 
-def each_kill(work: Callable[[], str], prepare: Callable[[], None]) -> Iterator[Traced]:
+def each_kill(
+    work: Callable[[], str],
+    prepare: Callable[[], None],
+    decide: Callable[[Call], Order] = lambda _: None,
+) -> Iterator[Traced]:
     """Run `work` again and again, each time killed one call later, until it lives to the end."""
     for last in itertools.count():
         prepare()
-        traced = trace(work, functools.partial(_kill_at, last))
+        traced = trace(work, functools.partial(_kill_at, last, decide))
         yield traced
         if traced.said is not None:
             return
 
 
-def _kill_at(index: int, call: Call) -> Order:
-    return KILL if call.index == index else None
+def _kill_at(index: int, decide: Callable[[Call], Order], call: Call) -> Order:
+    return KILL if call.index == index else decide(call)
