@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .abi.analyse import Evidence
     from .atlas.collection import Installed, Known
     from .atlas.format import Atlas, Release
     from .elf import ElfFile
@@ -63,9 +64,12 @@ def judge_abi(
     built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
     if manifest is not None and _same_build(manifest, installed):
         return AbiAnswer(known=True)
+    from .abi.origin import is_runtime
     from .atlas.collection import find_installed
 
     try:
+        if is_runtime(elf):
+            return _unknown("the file contains TensorFlow's own runtime, it is no plugin of one")
         live = find_installed(installed, distribution, atlases)
         if live is None:
             return _unknown(
@@ -207,14 +211,20 @@ def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[lis
 
 
 def record_dependencies(
-    elf: ElfFile, installed: Installed, distribution: str | None
+    elf: ElfFile, installed: Installed, distribution: str | None, evidence: Evidence | None = None
 ) -> Dependencies | None:
     """What the manifest records of a plugin built with the installed TensorFlow.
 
-    None when no atlas knows that release. Raises `InputError` when an atlas is damaged.
+    `evidence` is what is known of the plugin if that is more than its file tells. None when no
+    atlas knows that release. Raises `InputError` when an atlas is damaged.
     """
     from .abi.analyse import Evidence, dependencies
+    from .abi.origin import is_runtime
     from .atlas.collection import find_installed
 
+    if is_runtime(elf):
+        return None
     known = find_installed(installed, distribution)
-    return None if known is None else dependencies(Evidence.of(elf), known.atlas, known.release)
+    if known is None:
+        return None
+    return dependencies(evidence or Evidence.of(elf), known.atlas, known.release)

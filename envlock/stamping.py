@@ -18,6 +18,10 @@ from .models.shown import STAMP_FORMAT, StampDocument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .abi.analyse import Evidence
+    from .abi.recompile import Command
     from .environment.live import Environment
     from .linker.prediction import Prediction
     from .models.dependencies import Dependencies
@@ -33,8 +37,12 @@ def build_manifest(
     *,
     forced: bool = False,
     record_ops: bool = False,
+    evidence: Evidence | None = None,
 ) -> Manifest:
-    """The manifest of an open plugin in the checker's environment; without one, of a linked note."""
+    """The manifest of an open plugin in the checker's environment; without one, of a linked note.
+
+    `evidence` is what is known of the plugin if that is more than its file tells.
+    """
     environment = checker.environment
     tensorflow = environment.tensorflow
     return Manifest(
@@ -48,7 +56,7 @@ def build_manifest(
         platform=platform_facts(environment, checker.scope, prediction),
         libraries=() if prediction is None else linked_libraries(environment, prediction),
         packages=environment.packages(),
-        abi=None if elf is None else _dependencies(elf, checker),
+        abi=None if elf is None else _dependencies(elf, checker, evidence),
         registrations=None if elf is None else _registrations(elf, checker, record_ops),
     )
 
@@ -64,14 +72,14 @@ def _registrations(elf: ElfFile, checker: Checker, load: bool) -> Registrations:
     return read_registrations(elf)
 
 
-def _dependencies(elf: ElfFile, checker: Checker) -> Dependencies | None:
+def _dependencies(elf: ElfFile, checker: Checker, evidence: Evidence | None) -> Dependencies | None:
     """The classes that the plugin's code depends on; None when no atlas knows its release."""
     tensorflow = checker.environment.tensorflow
     if tensorflow is None:
         return None
     from .judging import record_dependencies
 
-    return record_dependencies(elf, tensorflow, checker.summary.distribution)
+    return record_dependencies(elf, tensorflow, checker.summary.distribution, evidence)
 
 
 def note_payload(env: str | os.PathLike[str] | None = None) -> bytes:
@@ -87,12 +95,18 @@ def stamp(
     force: bool = False,
     record_ops: bool = False,
     sign: str | os.PathLike[str] | None = None,
+    compile_commands: str | os.PathLike[str] | None = None,
+    compile_command: Sequence[str] = (),
 ) -> StampDocument:
     """Embed the manifest into a plugin, in place or into `output`, atomically.
 
     `env` is the environment that the plugin was built in. `record_ops` loads the plugin with that
     environment's Python, in a process that may die, to record what it registers. `sign` is the
-    file of an Ed25519 private key that vouches for plugin and manifest (docs/trust.md). Raises
+    file of an Ed25519 private key that vouches for plugin and manifest (docs/trust.md).
+    `compile_commands`, a compilation database, and `compile_command`, command lines, are how the
+    plugin's sources were compiled: they are compiled once more with `-g`, into a temporary folder,
+    for what the plugin depends on (docs/debug-information.md). Raises `InputError` when they do
+    not compile or are not the plugin's,
     `StampRefused` when that environment could not load it (`force` records it nevertheless),
     `ElfError` when the file is no shared library with section headers, `WriteError` when nothing
     could be written, `KeyFileError` and `DependencyMissing` for the key.
@@ -106,6 +120,7 @@ def stamp(
 
         key = read_private(os.fspath(sign))
     checker = Checker.for_environment(env)
+    commands = _commands(compile_commands, compile_command)
     with ElfFile.open(path) as elf:
         require_plugin(elf)
         prediction = checker.predict(elf)
@@ -114,7 +129,10 @@ def stamp(
         if refused and not force:
             raise StampRefused(_refusal(path, report), report, hint=_hint(report))
         replaced = _has_stamp(elf)
-        manifest = build_manifest(checker, elf, prediction, forced=refused, record_ops=record_ops)
+        evidence, remarks = _recompiled(elf, commands)
+        manifest = build_manifest(
+            checker, elf, prediction, forced=refused, record_ops=record_ops, evidence=evidence
+        )
         payload = encode_manifest(manifest)
         signature, signer, said = _signature(elf, payload, key)
         opened = elf.status
@@ -126,10 +144,62 @@ def stamp(
         written=True,
         replaced=replaced,
         bytes_added=result.bytes_added,
-        notes=(*result.notes, *(_not_loaded(manifest) if record_ops else ()), *said),
+        notes=(
+            *result.notes,
+            *remarks,
+            *_not_exact(manifest, checker),
+            *(_not_loaded(manifest) if record_ops else ()),
+            *said,
+        ),
         signed_by=signer,
         manifest=manifest,
         findings=report.findings if refused else (),
+    )
+
+
+def _commands(database: str | os.PathLike[str] | None, lines: Sequence[str]) -> Sequence[Command]:
+    if database is None and not lines:
+        return ()
+    from .abi.recompile import read_database, read_line
+
+    found = [] if database is None else read_database(os.fspath(database))
+    return [*found, *(command for line in lines for command in read_line(line))]
+
+
+def _recompiled(
+    elf: ElfFile, commands: Sequence[Command]
+) -> tuple[Evidence | None, tuple[str, ...]]:
+    """What the plugin's recompiled sources tell, and remarks about it."""
+    if not commands:
+        return None, ()
+    from .abi.sources import from_sources
+
+    return from_sources(elf, commands)
+
+
+def _not_exact(manifest: Manifest, checker: Checker) -> tuple[str, ...]:
+    """What to say when no atlas knows the TensorFlow that the plugin was built with."""
+    tensorflow = checker.environment.tensorflow
+    if tensorflow is None or manifest.plugin is None:
+        return ()
+    if manifest.plugin.compilation.uses_c_api_only:
+        return ()
+    from .atlas.collection import find_installed
+
+    known = find_installed(tensorflow, checker.summary.distribution)
+    if known is not None and known.exact:
+        return ()
+    from shlex import quote
+
+    means = (
+        "what the plugin depends on is not recorded"
+        if known is None
+        else f"the class layouts of {known.release.version} are recorded in its place"
+    )
+    return (
+        f"no atlas knows this TensorFlow {tensorflow.version}, {means}; "
+        f"`envlock atlas add --env {quote(checker.environment.paths.prefix)}` adds it, "
+        "then stamp again",
     )
 
 
@@ -143,7 +213,9 @@ def _signature(
         dropped = signed_by(elf)
         if dropped is None:
             return None, None, ()
-        lost = f"the signature by {dropped} is gone, it was of the old stamp: sign with `--sign KEY`"
+        lost = (
+            f"the signature by {dropped} is gone, it was of the old stamp: sign with `--sign KEY`"
+        )
         return None, None, (lost,)
     from .trust.keys import fingerprint
     from .trust.sign import sign

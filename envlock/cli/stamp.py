@@ -26,6 +26,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="load the plugin in a process of its own to record the ops and kernels it registers",
     )
     parser.add_argument(
+        "--compile-commands",
+        metavar="FILE",
+        help="a compile_commands.json: RUNS its compiler to compile the plugin's sources once more "
+        "with -g, into a temporary folder, and records what they show the plugin to depend on",
+    )
+    parser.add_argument(
+        "--compile-command",
+        metavar="'CXX ...'",
+        action="append",
+        default=[],
+        help="the same for one command line of the build, as typed in this folder; repeatable",
+    )
+    parser.add_argument(
         "--sign",
         metavar="KEY",
         help="sign plugin and manifest with this Ed25519 private key (PEM or OpenSSH)",
@@ -70,6 +83,8 @@ def _stamp(arguments: argparse.Namespace) -> StampDocument:
         force=arguments.force,
         record_ops=arguments.record_ops,
         sign=arguments.sign,
+        compile_commands=arguments.compile_commands,
+        compile_command=arguments.compile_command,
     )
 
 
