@@ -181,6 +181,38 @@ def test_capabilities_do_not_move_to_another_content(tmp_path: Path, library: Pa
     assert os.getxattr(plugin, "security.capability") == value
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="security attributes need root")
+def test_labels_stay_and_signatures_of_the_old_content_go(tmp_path: Path, library: Path) -> None:
+    plugin = plugin_in(tmp_path, library)
+    label = b"system_u:object_r:lib_t:s0\0"
+    try:
+        os.setxattr(plugin, "security.selinux", label)
+        os.setxattr(plugin, "security.ima", b"\x04\x04" + bytes(32))
+    except OSError as error:
+        pytest.skip(f"the temporary folder's file system keeps no such attributes: {error}")
+    (note,) = write_stamp(plugin, None, PAYLOAD).notes
+    assert note == "extended attributes that the new file does not have: security.ima"
+    assert os.getxattr(plugin, "security.selinux") == label
+    assert "security.ima" not in os.listxattr(plugin)
+
+
+def flags(path: Path) -> str:
+    done = subprocess.run(["lsattr", "-d", path], capture_output=True, text=True)
+    return done.stdout.split()[0] if done.returncode == 0 else done.stderr.strip()
+
+
+def test_inode_flags_are_those_that_the_folder_gives(tmp_path: Path, library: Path) -> None:
+    plugin = plugin_in(tmp_path, library)
+    done = subprocess.run(["chattr", "+d", plugin], capture_output=True, text=True)
+    if done.returncode != 0 or "d" not in flags(plugin):
+        pytest.skip(f"the temporary folder's file system has no such flag: {done.stderr.strip()}")
+    write_stamp(plugin, None, PAYLOAD)
+    assert "d" not in flags(plugin)
+    subprocess.run(["chattr", "+d", tmp_path], check=True)
+    write_stamp(plugin, None, PAYLOAD + b" ")
+    assert "d" in flags(plugin)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
 def test_an_immutable_file(tmp_path: Path, library: Path) -> None:
     plugin = plugin_in(tmp_path, library)

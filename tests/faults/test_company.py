@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,21 @@ def test_a_second_stamp_between_two_steps(step: str, tmp_path: Path, library: Pa
         assert "was changed by another program" in (traced.said or "")
         assert payload_of(scene.source) == OTHER
     assert call(scene.source) == ANSWER
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_file_that_is_truncated_while_it_is_read(tmp_path: Path, library: Path) -> None:
+    """What is mapped and not there any more kills every reader; nothing is written then."""
+    scene = Scene("replaced output", tmp_path / "scene", library)
+
+    def decide(at: Call) -> Order:
+        if at.name == "access":
+            os.truncate(scene.source, 0)
+        return None
+
+    assert trace(scene.work, decide).said is None
+    assert scene.state() == "old"
+    assert scene.litter() == []
 
 
 IN_USE = """

@@ -11,6 +11,7 @@ calls that touch files are shown and counted, over all of the child's threads.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import functools
 import itertools
 import os
@@ -151,6 +152,7 @@ def trace(work: Callable[[], str], decide: Callable[[Call], Order] = lambda _: N
 def _child(work: Callable[[], str], writer: int) -> None:
     try:
         os.setpgid(0, 0)
+        faulthandler.disable()  # pytest's, for a child that is to die of a signal
         _ask(_TRACEME, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
         try:
