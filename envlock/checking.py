@@ -140,8 +140,11 @@ class Checker:
         return None if loaded is None else loaded.path
 
     def judge_unstamped(self, elf: ElfFile, prediction: Prediction) -> Report:
-        """The report on what the binary alone tells, whatever it carries; raises `InputError`."""
-        return self._report(elf, None, None, prediction)
+        """The report on a plugin that is said to be built here, by what the binary alone tells.
+
+        Raises `InputError`.
+        """
+        return self._report(elf, None, None, prediction, built_here=True)
 
     def predict(self, elf: ElfFile) -> Prediction:
         """What the dynamic linker would say."""
@@ -159,6 +162,8 @@ class Checker:
         manifest: Manifest | None,
         stamp: str | None,
         prediction: Prediction | None = None,
+        *,
+        built_here: bool = False,
     ) -> Report:
         recorded = manifest.plugin if manifest is not None else None
         # Stripping takes away what tells the compilation; the manifest remembers.
@@ -173,7 +178,7 @@ class Checker:
         live = LiveView(self.environment, self.scope, prediction)
         refused = any(finding.verdict == "incompatible" for finding in linker_findings)
         linker_findings = self._with_fitting_releases(linker_findings, elf, manifest, live)
-        abi = AbiAnswer() if refused else self._judge_abi(elf, plugin, manifest, live)
+        abi = AbiAnswer() if refused else self._judge_abi(elf, plugin, manifest, live, built_here)
         comparison = Comparison(
             plugin,
             manifest,
@@ -216,7 +221,12 @@ class Checker:
         )
 
     def _judge_abi(
-        self, elf: ElfFile, plugin: PluginIdentity, manifest: Manifest | None, live: LiveView
+        self,
+        elf: ElfFile,
+        plugin: PluginIdentity,
+        manifest: Manifest | None,
+        live: LiveView,
+        built_here: bool,
     ) -> AbiAnswer:
         return judge_abi(
             elf,
@@ -226,6 +236,7 @@ class Checker:
             live.distribution,
             self.environment.paths.prefix,
             self.atlases,
+            asserted=built_here,
         )
 
     def _explain(

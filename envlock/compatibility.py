@@ -8,7 +8,7 @@ from .elf import ElfFile
 from .elf.append import require_plugin
 from .errors import ElfError, UsageError
 from .identity import read_identity
-from .judging import demangled, possible_origins
+from .judging import demangled, own_build, possible_origins
 from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
 from .models.policy import DEFAULT, PolicyFile
@@ -162,9 +162,13 @@ def _dependencies(
             return dependencies(Evidence.of(elf), origin.atlas, origin.release), built, []
         return None, built, [_not_compared(f"the atlas does not know TensorFlow {built}")]
     possible, words = possible_origins(elf, atlas, distribution)
+    suspects = Suspects(elf, atlas, possible)
+    own = own_build(elf, suspects)
+    if own is not None:
+        why = f"without a stamp nothing proves that it was built with {own[1]}, an added one"
+        return own[0], own[1], [_not_compared(why)]
     if not possible:
         return None, None, [_not_compared("no release of the atlas exports what it needs")]
-    suspects = Suspects(elf, atlas, possible)
     names = ", ".join(release.version for release in suspects.origins)
     why = f"without a stamp nothing proves that it was built with {names}{words}"
     if suspects.only is None:

@@ -8,6 +8,7 @@ every release that it can have been built with.
 from __future__ import annotations
 
 from .errors import InputError
+from .identity import is_runtime
 from .models.report import Finding, Unchecked
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .abi.analyse import Evidence
+    from .abi.unstamped import Suspects
     from .atlas.collection import Installed, Known
     from .atlas.format import Atlas, Release
     from .elf import ElfFile
@@ -53,10 +55,13 @@ def judge_abi(
     distribution: str | None,
     prefix: str | None = None,
     atlases: Sequence[str] = (),
+    *,
+    asserted: bool = False,
 ) -> AbiAnswer:
     """Compare what a plugin depends on with the installed TensorFlow.
 
-    `prefix` is the environment's, for the remedy; `atlases` are files to ask before all others.
+    `prefix` is the environment's, for the remedy; `atlases` are files to ask before all others;
+    `asserted` says that an unstamped plugin was built in this environment.
     Never raises for what cannot be compared: that is listed as unchecked.
     """
     if plugin.compilation.uses_c_api_only:
@@ -64,7 +69,6 @@ def judge_abi(
     built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
     if manifest is not None and _same_build(manifest, installed):
         return AbiAnswer(known=True)
-    from .abi.origin import is_runtime
     from .atlas.collection import find_installed
 
     try:
@@ -78,7 +82,7 @@ def judge_abi(
         if manifest is not None and built is not None:
             answer = _judge_stamped(elf, manifest, built, live)
         else:
-            answer = _judge_unstamped(elf, live)
+            answer = _judge_unstamped(elf, live, asserted)
     except InputError as error:
         return _unknown(error.message)
     if live.exact:
@@ -178,20 +182,44 @@ def releases_that_fit(
         return []
 
 
-def _judge_unstamped(elf: ElfFile, live: Known) -> AbiAnswer:
+def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
     from .abi.unstamped import Suspects
     from .atlas.collection import open_atlas
 
     atlas = open_atlas()
     possible, words = possible_origins(elf, atlas, live.release.distribution)
-    if not possible:
+    if not possible and live.atlas.shipped:
         return _unknown("no release of the atlas exports what the plugin needs")
     suspects = Suspects(elf, atlas, possible)
-    if suspects.includes(live.atlas, live.release):
+    own = own_build(elf, suspects) if live.atlas.shipped else None
+    if own is not None:
+        from .abi.findings import compare
+
+        needed, version = own
+        findings, unchecked = compare(needed, live.atlas, live.release, (), version)
+        return AbiAnswer(findings, unchecked, known=True, origin=version)
+    if suspects.includes(live.atlas, live.release, asserted=asserted):
         why = f"without a stamp nothing proves that it was built with {live.release.version}{words}"
         return AbiAnswer(unchecked=(Unchecked(what="TensorFlow release", why=why),))
     findings, unchecked = suspects.against(live.atlas, live.release)
     return AbiAnswer(findings, unchecked, known=True, origin=suspects.only)
+
+
+def own_build(elf: ElfFile, suspects: Suspects) -> tuple[Dependencies, str] | None:
+    """What an unstamped plugin depends on whose code fits an added TensorFlow better than any
+    public one, and that TensorFlow's version."""
+    from .abi.analyse import Evidence, dependencies
+    from .abi.beside import fitting_better
+    from .atlas.collection import open_added
+    from .atlas.link import Wants, missing
+
+    for atlas in open_added():
+        lacking = missing(Wants(elf), atlas)
+        linking = [release for release in atlas.releases if not lacking[release.index]]
+        found = fitting_better(suspects, atlas, linking)
+        if found is not None:
+            return dependencies(Evidence.of(elf), atlas, found), found.version
+    return None
 
 
 def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[list[Release], str]:
@@ -219,7 +247,6 @@ def record_dependencies(
     atlas knows that release. Raises `InputError` when an atlas is damaged.
     """
     from .abi.analyse import Evidence, dependencies
-    from .abi.origin import is_runtime
     from .atlas.collection import find_installed
 
     if is_runtime(elf):

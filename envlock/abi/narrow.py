@@ -28,7 +28,7 @@ def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> lis
     if len(tables) < 2:
         return list(releases)
     unknown = _unknown_functions(evidence.symbols, atlas, tables)
-    against = {abi: unknown[abi] + _contradictions(evidence, atlas, abi) for abi in tables}
+    against = {abi: unknown[abi] + contradictions(evidence, atlas, abi) for abi in tables}
     least = min(against.values())
     tables = [abi for abi in tables if against[abi] == least]
     if len(tables) > 1 and evidence.code is not None:
@@ -38,7 +38,8 @@ def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> lis
     return [release for release in releases if release.abi in tables]
 
 
-def _contradictions(evidence: Evidence, atlas: Atlas, abi: int) -> int:
+def contradictions(evidence: Evidence, atlas: Atlas, abi: int) -> int:
+    """How many places of a plugin are otherwise in a release."""
     count = _misplaced(evidence.symbols, atlas, abi)
     if evidence.debug is not None:
         count += _other_layouts(evidence.debug, atlas, abi)

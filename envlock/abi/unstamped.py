@@ -66,11 +66,17 @@ class Suspects:
                 worst = found
         return worst
 
-    def includes(self, atlas: Atlas, live: Release) -> bool:
-        """Whether the plugin can have been built with a release's interface."""
+    def includes(self, atlas: Atlas, live: Release, *, asserted: bool = False) -> bool:
+        """Whether the plugin can have been built with a release's interface.
+
+        `asserted`: the user says that it was, which counts where the code does not tell.
+        """
+        if atlas is not self.atlas:
+            from .beside import fits
+
+            return fits(self, atlas, live, asserted=asserted)
         return any(
-            release.version == live.version or (atlas is self.atlas and release.abi == live.abi)
-            for release in self.origins
+            release.version == live.version or release.abi == live.abi for release in self.origins
         )
 
 

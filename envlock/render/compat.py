@@ -49,7 +49,7 @@ def compat_text(answer: CompatDocument) -> str:
         if len(run) > 1:
             span += f" to {run[-1].tensorflow}"
         elif run[0].added:
-            span += f" ({run[0].distribution}, added)"
-        lines.append(f"  {span:<20}{LABEL[run[0].verdict]:<8}{_reason(run[0])}".rstrip())
+            span += " (added)"
+        lines.append(f"  {span + ' ':<20}{LABEL[run[0].verdict]:<8}{_reason(run[0])}".rstrip())
     lines += [f"  unchecked: {u.what}: {u.why}" for u in answer.unchecked]
     return "".join(printable(line) + "\n" for line in lines)
