@@ -63,6 +63,7 @@ class Statement(Record):
     ranges: tuple[Digested, ...]  # code and data
     tables: tuple[Digested, ...]  # what the dynamic linker reads, where it stood when signed
     gaps: tuple[Digested, ...] = ()  # bytes of no section; a tool may have zeroed them since
+    table_segments: tuple[int, ...] = ()  # addresses of segments that hold only tables
     names: LinkNames
     linking: LinkTables
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (SIGNATURE_FORMAT,)}

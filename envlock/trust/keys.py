@@ -213,7 +213,8 @@ def read_private(path: str) -> PrivateKey:
             ) from None
         raise KeyFileError(f"`{path}` is damaged{with_it}") from None
     except UnsupportedAlgorithm as error:
-        raise KeyFileError(f"`{path}` cannot be read: {error}") from None
+        # An encrypted OpenSSH key without the package `bcrypt`, an odd cipher.
+        raise KeyFileError(f"`{path}` cannot be read: {error}", hint=MISSING) from None
     if not isinstance(key, Ed25519PrivateKey):
         kind = type(key).__name__.lstrip("_").replace("PrivateKey", "")
         raise KeyFileError(

@@ -53,7 +53,7 @@ def find_signature(elf: ElfFile) -> SignatureNote | None:
     for section in elf.sections:
         if section.name != SECTION or section.type == SHT_NOBITS or section.flags & SHF_ALLOC:
             continue
-        for note in iter_notes(elf, section.offset, section.size, section.align):
+        for note in iter_notes(elf, section.offset, section.size, 4):
             if note.owner == OWNER and note.type == SIGNATURE_TYPE:
                 if note.size > MAX_NOTE:
                     raise ManifestError(f"`{elf.path}`: its signature claims {note.size} bytes")

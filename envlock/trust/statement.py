@@ -13,37 +13,17 @@ import json
 import mmap
 import struct
 
-from ..elf.dynamic import (
-    DT_AUXILIARY,
-    DT_FILTER,
-    DT_GNU_HASH,
-    DT_HASH,
-    DT_JMPREL,
-    DT_NEEDED,
-    DT_REL,
-    DT_RELA,
-    DT_RELR,
-    DT_RPATH,
-    DT_RUNPATH,
-    DT_SONAME,
-    DT_STRSZ,
-    DT_STRTAB,
-    DT_SYMTAB,
-    DT_VERDEF,
-    DT_VERNEED,
-    DT_VERSYM,
-)
 from ..elf.file import PF_X, PT_DYNAMIC, PT_GNU_PROPERTY, PT_LOAD, PT_NOTE, SHF_ALLOC, SHT_NOBITS
 from ..errors import ElfError, ManifestError
 from ..models.record import ValidationError, decode, encode
 from ..models.signature import (
     SIGNATURE_FORMAT,
     Digested,
-    LinkNames,
     LinkTables,
     SignedSegment,
     Statement,
 )
+from .linking import TABLES, Change, link_names, link_tables, name_changes
 from .loaded import PT_PHDR, Loaded
 
 TYPE_CHECKING = False
@@ -56,30 +36,12 @@ if TYPE_CHECKING:
 
 INTACT, EDITED, BROKEN = "intact", "edited", "broken"
 
-DT_AUDIT, DT_DEPAUDIT, DT_CONFIG = 0x6FFFFEFC, 0x6FFFFEFB, 0x6FFFFEFA
-_NAMES = (DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH)
-_OTHER_STRINGS = (DT_AUXILIARY, DT_FILTER, DT_AUDIT, DT_DEPAUDIT, DT_CONFIG)
-_PLACES = (
-    *(DT_STRTAB, DT_SYMTAB, DT_HASH, DT_GNU_HASH, DT_VERSYM, DT_VERNEED, DT_VERDEF),
-    *(DT_RELA, DT_REL, DT_RELR, DT_JMPREL),
-)
 #: Program headers that patchelf adds, moves or drops; what they lead to is compared instead.
 _FREE = (0, PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_PHDR, PT_GNU_PROPERTY)
 BLOCK = 1 << 20
 MAX_STATEMENT = 1 << 20
 #: More pieces than any linker makes; beyond that gaps count as data.
 MAX_GAPS = 1024
-
-
-class Change:
-    """One thing that differs: its name, and both values where they can be shown."""
-
-    __slots__ = ("built", "live", "what")
-
-    def __init__(self, what: str, built: str | None = None, live: str | None = None) -> None:
-        self.what = what
-        self.built = built
-        self.live = live
 
 
 class Outcome:
@@ -98,7 +60,7 @@ def build_statement(elf: ElfFile, manifest: bytes) -> Statement:
     tables = loaded.tables
     backed = [(s.vaddr, s.filesz) for s in loaded.segments if s.filesz]
     outside = _without(backed, tables + _headers_in_memory(loaded))
-    ranges, gaps = _plain(loaded, outside)
+    ranges, gaps, made = _plain(loaded, outside)
     return Statement(
         format=SIGNATURE_FORMAT,
         manifest=hashlib.sha256(manifest).hexdigest(),
@@ -108,8 +70,9 @@ def build_statement(elf: ElfFile, manifest: bytes) -> Statement:
         ranges=_digested(loaded, ranges),
         tables=_digested(loaded, _clipped(tables, backed)),
         gaps=_digested(loaded, gaps),
-        names=_names(loaded),
-        linking=_linking(loaded),
+        table_segments=made,
+        names=link_names(loaded),
+        linking=link_tables(loaded),
     )
 
 
@@ -153,10 +116,14 @@ def _compare(elf: ElfFile, statement: Statement) -> Outcome:
         if _digest(loaded, item) != item.sha256:
             end = item.address + item.size
             return _broken(f"code or data between addresses {item.address:#x} and {end:#x}")
-    used = loaded.tables + _headers_in_memory(loaded)
+    headers = _headers_in_memory(loaded)
+    used = loaded.tables + headers
     for item in statement.gaps:
         if not _stands(loaded, item) and not _filling(loaded, item, used):
             return _broken(f"the {item.size} bytes between sections at address {item.address:#x}")
+    for address, size in _unspoken_of(loaded, statement):
+        if not _filling(loaded, Digested(address=address, size=size, sha256=""), headers):
+            return _broken(f"{size} bytes at address {address:#x}, where the headers were")
     if _same_layout(elf, segments, statement) and all(
         _stands(loaded, item) for item in statement.tables
     ):
@@ -164,22 +131,12 @@ def _compare(elf: ElfFile, statement: Statement) -> Outcome:
     for item in statement.tables:
         if not _stands(loaded, item) and not _filling(loaded, item, used):
             return _broken(f"what stood at address {item.address:#x}, where a table was moved away")
-    now = _linking(loaded)
+    now = link_tables(loaded)
     for name in LinkTables.record_fields:
         if getattr(now, name) != getattr(statement.linking, name):
-            return _broken(_TABLES[name])
-    changes = _name_changes(statement.names, _names(loaded))
+            return _broken(TABLES[name])
+    changes = name_changes(statement.names, link_names(loaded))
     return Outcome(EDITED, changes or (Change("tables that the dynamic linker reads"),))
-
-
-_TABLES = {
-    "dynamic": "the dynamic section",
-    "symbols": "the dynamic symbols",
-    "versions": "the symbol versions",
-    "relocations": "the relocations",
-    "hashes": "the symbol hash tables",
-    "notes": "the loaded notes",
-}
 
 
 def _broken(what: str) -> Outcome:
@@ -212,13 +169,19 @@ def _compare_segments(
 
 
 def _only_tables(segment: SignedSegment, statement: Statement) -> bool:
-    """Whether nothing but tables stands in a segment: patchelf made it, and tools trim it."""
-    end = segment.address + segment.memory_size
-    return not (
-        segment.flags & PF_X
-        or segment.memory_size > segment.file_size
-        or any(r.address < end and segment.address < r.address + r.size for r in statement.ranges)
-    )
+    """Whether a segment was made for tables by patchelf: other tools trim it."""
+    return segment.address in statement.table_segments
+
+
+def _unspoken_of(loaded: Loaded, statement: Statement) -> _Ranges:
+    """Bytes of signed segments that no digest covers: the places of the headers in memory."""
+    whole = [
+        (s.address, s.file_size)
+        for s in statement.segments
+        if s.type == PT_LOAD and s.file_size and not _only_tables(s, statement)
+    ]
+    covered = (*statement.ranges, *statement.tables, *statement.gaps)
+    return _without(whole, [(item.address, item.size) for item in covered])
 
 
 def _longer(loaded: Loaded, before: SignedSegment, now: SignedSegment) -> bool:
@@ -322,11 +285,12 @@ def _headers_in_memory(loaded: Loaded) -> list[tuple[int, int]]:
     return found
 
 
-def _plain(loaded: Loaded, outside: list[tuple[int, int]]) -> tuple[_Ranges, _Ranges]:
-    """What stands outside of tables: code and data, and gaps, bytes of no section but not zero.
+def _plain(loaded: Loaded, outside: _Ranges) -> tuple[_Ranges, _Ranges, tuple[int, ...]]:
+    """What stands outside of tables: code and data; gaps, which are of no section but not zero;
+    and the addresses of segments that patchelf has made for tables.
 
-    Strip and objcopy write gaps as zero. In a segment that patchelf has made for tables, tools
-    write into gaps or cut them off, so there they are neither.
+    Strip and objcopy write gaps as zero. In segments made for tables, tools write into what is
+    left between them, or cut it off, so it is not covered.
     """
     sections = [
         (s.addr, s.size)
@@ -334,20 +298,26 @@ def _plain(loaded: Loaded, outside: list[tuple[int, int]]) -> tuple[_Ranges, _Ra
         if s.flags & SHF_ALLOC and s.type != SHT_NOBITS and s.size
     ]
     if not sections:
-        return outside, []
+        return outside, [], ()
     free = _without(outside, sections)
     used = _without(outside, free)
-    gaps = []
+    gaps, made = [], []
     for segment in loaded.segments:
         whole = [(segment.vaddr, segment.filesz)]
         inside = _clipped(free, whole)
-        if not (segment.flags & PF_X or segment.memsz > segment.filesz or _clipped(used, whole)):
+        if (
+            segment.flags & PF_X
+            or segment.memsz > segment.filesz
+            or segment.offset < loaded.elf.header_size  # the linker's own
+            or _clipped(used, whole)
+        ):
+            gaps += [(at, size) for at, size in inside if any(loaded.read(at, size, "a gap"))]
+        else:
+            made.append(segment.vaddr)
             outside = _without(outside, inside)
-            continue
-        gaps += [(at, size) for at, size in inside if any(loaded.read(at, size, "a gap"))]
     if len(gaps) > MAX_GAPS:
         gaps = []
-    return _without(outside, gaps), gaps
+    return _without(outside, gaps), gaps, tuple(made)
 
 
 def _without(
@@ -403,132 +373,4 @@ def _digest(loaded: Loaded, item: Digested) -> str:
             if start - offset >= 8 * BLOCK:
                 # Pages that were read count as this process's memory until let go.
                 data.madvise(mmap.MADV_DONTNEED)
-    return digest.hexdigest()
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("latin-1")
-
-
-def _names(loaded: Loaded) -> LinkNames:
-    dynamic = loaded.dynamic
-    values = [
-        None if v is None else _text(v) for v in (dynamic.soname, dynamic.rpath, dynamic.runpath)
-    ]
-    return LinkNames(
-        soname=values[0],
-        needed=tuple(_text(name) for name in dynamic.needed),
-        rpath=values[1],
-        runpath=values[2],
-        version_files=tuple(_text(need.file) for need in loaded.needs),
-    )
-
-
-def _name_changes(before: LinkNames, now: LinkNames) -> tuple[Change, ...]:
-    changes = []
-    for field, tag in (
-        ("runpath", "DT_RUNPATH"),
-        ("rpath", "DT_RPATH"),
-        ("needed", "DT_NEEDED"),
-        ("soname", "DT_SONAME"),
-        ("version_files", "DT_VERNEED files"),
-    ):
-        old, new = getattr(before, field), getattr(now, field)
-        if old != new:
-            changes.append(Change(tag, _shown(old), _shown(new)))
-    return tuple(changes)
-
-
-def _shown(value: str | tuple[str, ...] | None) -> str:
-    if value is None:
-        return "none"
-    names = (value,) if isinstance(value, str) else value
-    return (
-        ", ".join(n.encode("latin-1").decode("utf-8", "backslashreplace") for n in names) or "none"
-    )
-
-
-class _Digest:
-    """SHA-256 of labelled, length-prefixed items, so that no two lists give the same bytes."""
-
-    def __init__(self) -> None:
-        self._state = hashlib.sha256()
-
-    def add(self, label: int, *parts: bytes) -> None:
-        self._state.update(struct.pack("<QI", label, len(parts)))
-        for part in parts:
-            self._state.update(struct.pack("<Q", len(part)))
-            self._state.update(part)
-
-    def hexdigest(self) -> str:
-        return self._state.hexdigest()
-
-
-def _numbers(values: Iterable[int]) -> bytes:
-    return b"".join(struct.pack("<Q", value) for value in values)
-
-
-def _linking(loaded: Loaded) -> LinkTables:
-    versions, relocations, hashes, notes = _Digest(), _Digest(), _Digest(), _Digest()
-    versions.add(DT_VERSYM, loaded.symbol_versions)
-    for need in loaded.needs:
-        versions.add(DT_VERNEED, _numbers(need.fields))
-        for name, fields in need.versions:
-            versions.add(DT_VERNEED, name, _numbers(fields))
-    for fields, names in loaded.definitions:
-        versions.add(DT_VERDEF, _numbers(fields), *names)
-    for tag, content in loaded.relocations:
-        relocations.add(tag, content)
-    for tag, content in loaded.hashes:
-        hashes.add(tag, content)
-    for kind, content in loaded.notes:
-        notes.add(kind, content)
-    return LinkTables(
-        dynamic=_dynamic(loaded),
-        symbols=_symbols(loaded),
-        versions=versions.hexdigest(),
-        relocations=relocations.hexdigest(),
-        hashes=hashes.hexdigest(),
-        notes=notes.hexdigest(),
-    )
-
-
-def _dynamic(loaded: Loaded) -> str:
-    """Tags in rising order, those of one tag in theirs: patchelf puts new ones in front."""
-    digest = _Digest()
-    for tag, value in sorted(loaded.dynamic.entries, key=lambda entry: entry[0]):
-        if tag in _NAMES or tag == DT_STRSZ:
-            continue
-        if tag in _PLACES:
-            digest.add(tag)
-        elif tag in _OTHER_STRINGS:
-            digest.add(tag, loaded.dynamic.string(value, f"the string of tag {tag:#x}"))
-        else:
-            digest.add(tag, _numbers((value,)))
-    return digest.hexdigest()
-
-
-def _symbols(loaded: Loaded) -> str:
-    """Name, info, other, value, size of each symbol, and whether it is defined."""
-    elf = loaded.elf
-    wide = elf.bits == 64
-    layout = elf.struct("IBBHQQ" if wide else "IIIBBH")
-    start, size = loaded.dynamic.string_table
-    end = start + size
-    find, data = elf.data.find, elf.data
-    pack = struct.Struct("<BBHQQ").pack
-    digest = hashlib.sha256()
-    for index, fields in enumerate(layout.iter_unpack(loaded.symbols)):
-        if wide:
-            name, info, other, section, value, length = fields
-        else:
-            name, value, length, info, other, section = fields
-        at = start + name
-        stop = find(b"\0", at, end) if at < end else -1
-        if stop < 0:
-            raise elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
-        # Section numbers change when a tool adds sections; only the reserved ones mean something.
-        if 0 < section < 0xFF00:
-            section = 1
-        digest.update(data[at:stop] + b"\0" + pack(info, other, section, value, length))
     return digest.hexdigest()

@@ -95,7 +95,7 @@ def _untrusted(name: str, by: str, count: int) -> Finding:
 def _edited(name: str, outcome: Outcome, by: str) -> Finding:
     shown = [change for change in outcome.changes if change.built is not None]
     if shown:
-        what = "; ".join(f"{c.what} was `{c.built}`, is `{c.live}`" for c in shown)
+        what = "; ".join(f"{c.what} `{c.built}` became `{c.live}`" for c in shown)
         why = "these names decide which other libraries are loaded"
     else:
         what = f"{outcome.changes[0].what} were moved or rewritten, though they say the same"
