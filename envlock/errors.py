@@ -17,6 +17,12 @@ class EnvlockError(Exception):
     exit_status = 3
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
+        if not message.isprintable():
+            # Files and names that errors speak of may hold anything, also what steers terminals.
+            message = "".join(
+                c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+                for c in message
+            )
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -30,6 +30,11 @@ _TYPES = _CLASS_TAGS | frozenset(
     )
 )
 
+#: Characters of a qualified name; those of nested scopes add up. The atlas names none beyond 160.
+MAX_NAME = 1 << 10
+#: Elements of an array, all dimensions multiplied; more do not fit into any address space.
+MAX_ELEMENTS = 1 << 64
+
 
 class Member:
     """A data member or a base class; `offset` and `size` in bytes, `bits` for bit fields."""
@@ -172,6 +177,8 @@ class Reader:
                 if not name:
                     name = "(anonymous)" if tag == dw.TAG_NAMESPACE else f"(unnamed@{depth})"
                 qualified = prefix + name
+                if len(qualified) > MAX_NAME:
+                    qualified = qualified[:MAX_NAME]  # nothing nests so deep in earnest
                 self.names[offset] = qualified
                 layout = None
                 if tag in _CLASS_TAGS:
@@ -193,7 +200,8 @@ class Reader:
                 count = dw.constant(attributes.get(dw.AT_COUNT))
                 if count is None and type(bound) is int:
                     count = bound + 1
-                self.arrays[array] = self.arrays.get(array, 1) * (count or 0)
+                elements = self.arrays.get(array, 1) * (count or 0)
+                self.arrays[array] = elements if 0 <= elements < MAX_ELEMENTS else 0
             elif owner is not None:
                 if tag == dw.TAG_MEMBER or tag == dw.TAG_INHERITANCE:
                     pending.append((owner, tag, attributes, unit))

@@ -211,7 +211,10 @@ class Dwarf:
                 for _, _, attributes, _, _ in self.entries(unit):
                     unit.root = attributes
                     break
-                unit.str_offsets = unit.root.get(AT_STR_OFFSETS_BASE, 8)
+                base = unit.root.get(AT_STR_OFFSETS_BASE, 8)
+                if type(base) is not int:
+                    raise self._damaged("a string table's place is no number")
+                unit.str_offsets = base
             at = end
         return units
 
@@ -352,7 +355,9 @@ class Dwarf:
         if form == 0x0D:  # sdata
             return _sleb(info, at)
         if form == 0x08:  # string
-            end = info.index(b"\0", at)
+            end = info.find(b"\0", at)
+            if end < 0:
+                raise self._damaged(f"the string at {at:#x} has no end")
             return info[at:end], end + 1
         if form == 0x0A:  # block1
             size = info[at]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
+    T = TypeVar("T")
 
     Fact = tuple[str, str, str]
     #: Two steps of an access path; each step's displacement is the sum over its facts.
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"ENVATLAS"
 VERSION = 1
+#: Releases in one atlas, and classes that derive from each other.
+MAX_RELEASES, MAX_BASES = 4096, 64
 #: The atlas that comes with this package.
 SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tensorflow.atlas")
 
@@ -45,6 +48,14 @@ def _guarded(method: F) -> F:
     return call  # type: ignore[return-value]
 
 
+def _typed(table: dict[str, Any], key: str, kind: type[T]) -> T:
+    """A value of the list of releases; raises KeyError or TypeError where it is not as written."""
+    value = table[key]
+    if type(value) is not kind:
+        raise TypeError(key)
+    return value
+
+
 class Release:
     """One build of TensorFlow that the atlas knows."""
 
@@ -52,9 +63,20 @@ class Release:
 
     def __init__(self, index: int, facts: dict[str, Any], first_unit: int) -> None:
         self.index = index
-        self.version: str = facts["version"]
-        self.distribution: str = facts["distribution"]
-        self.abi: int = facts["abi"]
+        self.version = _typed(facts, "version", str)
+        self.distribution = _typed(facts, "distribution", str)
+        self.abi = _typed(facts, "abi", int)
+        if not 0 <= self.abi < MAX_RELEASES:
+            raise ValueError("abi")
+        for library in _typed(facts, "libraries", list):
+            _typed(library, "name", str)
+            _typed(library, "size", int)
+            for key in ("soname", "build_id"):
+                if library[key] is not None:
+                    _typed(library, key, str)
+            if not all(isinstance(name, str) for name in _typed(library, "needed", list)):
+                raise TypeError("needed")
+        bool(facts["global_scope"])
         self.facts = facts
         self.units = range(first_unit, first_unit + len(facts["libraries"]))
 
@@ -149,12 +171,14 @@ class Atlas:
             try:
                 table = json.loads(self._data[offset : offset + size])
                 found, unit = [], 0
-                for index, facts in enumerate(table["releases"]):
+                for index, facts in enumerate(_typed(table, "releases", list)[: MAX_RELEASES + 1]):
+                    if index == MAX_RELEASES or type(facts) is not dict:
+                        raise ValueError(index)
                     release = Release(index, facts, unit)
                     unit += len(facts["libraries"])
                     found.append(release)
-                self._moving = [str(name) for name in table["virtual"]]
-            except (ValueError, KeyError, TypeError):
+                self._moving = [name.encode().decode() for name in _typed(table, "virtual", list)]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise self.damaged("its list of releases") from None
             self._releases = found
         return self._releases
@@ -326,15 +350,24 @@ class Atlas:
         key = (abi, name)
         known = self._slots.get(key)
         if known is None:
-            self._slots[key] = {}  # a class that is its own base ends here
-            known = {}
-            shape = self.shape(name, abi)
-            if shape is not None:
-                primary = [base for base, offset in shape.bases if offset == 0]
-                if primary:
-                    known.update(self.slots(primary[0], abi))
-                known.update(shape.own_slots)
-            self._slots[key] = known
+            known = self._slots[key] = self._table(name, abi)
+        return known
+
+    def _table(self, name: str, abi: int) -> dict[str, int]:
+        """The own slots of a class and of those it derives from, the outermost base's first."""
+        line: list[Shape] = []
+        at: str | None = name
+        while at is not None:
+            shape = self.shape(at, abi)
+            if shape is None:
+                break
+            line.append(shape)
+            if len(line) > MAX_BASES:
+                raise self.damaged(f"`{name:.100}` has more than {MAX_BASES} base classes")
+            at = next((base for base, offset in shape.bases if offset == 0), None)
+        known: dict[str, int] = {}
+        for shape in reversed(line):
+            known.update(shape.own_slots)
         return known
 
     @_guarded

@@ -225,7 +225,8 @@ def _entry(line: str) -> RecordEntry | None:
         path = path[1:-1].replace('""', '"')
     if not path:
         return None
-    return RecordEntry(path, digest or None, int(size) if size.isdecimal() else None)
+    known = size.isdecimal() and len(size) < 20
+    return RecordEntry(path, digest or None, int(size) if known else None)
 
 
 def _legacy_entry(folder_name: str, line: str) -> RecordEntry | None:

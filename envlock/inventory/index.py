@@ -178,7 +178,11 @@ def _json_files(text: str, where: str) -> list[IndexFile]:
             name, url, hashes = entry.get("filename"), entry.get("url"), entry.get("hashes")
             if isinstance(name, str) and isinstance(url, str):
                 digest = hashes.get("sha256") if isinstance(hashes, dict) else None
-                found.append(IndexFile(name, urljoin(where, url), _digest(digest)))
+                try:
+                    address = urljoin(where, url)
+                except ValueError:  # `http://[`
+                    continue
+                found.append(IndexFile(name, address, _digest(digest)))
     return found
 
 
@@ -188,7 +192,10 @@ def _html_files(text: str, where: str) -> list[IndexFile]:
 
     found = []
     for match in _LINK.finditer(text):
-        url = urljoin(where, unescape(match[1] or match[2] or ""))
+        try:
+            url = urljoin(where, unescape(match[1] or match[2] or ""))
+        except ValueError:  # `http://[`
+            continue
         address, _, fragment = url.partition("#")
         name = unquote(address.partition("?")[0].rpartition("/")[2])
         digest = fragment[len("sha256=") :] if fragment.startswith("sha256=") else None

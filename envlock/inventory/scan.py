@@ -94,12 +94,22 @@ def _members(wheel: str) -> Iterator[Candidate]:
 @contextlib.contextmanager
 def open_wheel(path: str) -> Iterator[ZipFile]:
     """A wheel as a zip archive. Raises `InputError` where it is damaged."""
+    import zlib
+    from struct import error as Cut
     from zipfile import BadZipFile, ZipFile
 
+    damage: tuple[type[Exception], ...] = (
+        *(BadZipFile, zlib.error, Cut, OSError, EOFError),
+        *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+    )
+    with contextlib.suppress(ImportError):  # Python can be built without it
+        from lzma import LZMAError
+
+        damage += (LZMAError,)
     try:
         with ZipFile(path) as archive:
             yield archive
-    except (BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except damage as error:
         raise InputError(f"wheel `{path}` is damaged: {error!s:.150}") from None
 
 

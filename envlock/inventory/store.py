@@ -74,7 +74,7 @@ class Store:
             self._connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
             self._connection.execute("PRAGMA synchronous = FULL")
             self._prepare(create)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # damaged text, also in a message
             self.close()
             self._fail(error)
         except BaseException:
@@ -90,6 +90,12 @@ class Store:
                 hint="pip install --upgrade tf-envlock",
             )
         if layout == LAYOUT:
+            # A view in place of the table could compute for ever.
+            made = connection.execute(
+                "SELECT type, sql FROM sqlite_master WHERE name = 'snapshots'"
+            )
+            if made.fetchall() != [("table", _CREATE.strip())]:
+                raise InputError(f"`{self.path}` is an SQLite file, but no envlock store")
             return
         if not create:
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -111,7 +117,7 @@ class Store:
         assert self._connection is not None
         return self._connection
 
-    def _fail(self, error: sqlite3.Error) -> NoReturn:
+    def _fail(self, error: Exception) -> NoReturn:
         text = str(error)
         if "locked" in text:
             raise WriteError(
@@ -182,7 +188,7 @@ class Store:
                 f"SELECT {_COLUMNS} FROM snapshots {where}", values
             ).fetchall()
             return [decode(SavedSnapshot, dict(zip(names, row))) for row in rows]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._fail(error)
         except ValidationError as problem:
             raise InputError(f"the store `{self.path}` is damaged: {problem}") from None
@@ -216,7 +222,7 @@ class Store:
                 .execute("SELECT document FROM snapshots WHERE id = ?", (entry.id,))
                 .fetchone()
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             self._fail(error)
         label = f"snapshot @{entry.id} in `{self.path}`"
         if row is None or not isinstance(row[0], bytes):

@@ -15,6 +15,13 @@ PATH = "/etc/ld.so.cache"
 #: Real caches are some hundred KB.
 MAX_SIZE = 64 << 20
 
+#: Names of processor levels that are looked at, and the bytes of one; real caches have a dozen.
+MAX_HWCAPS, MAX_HWCAP = 1024, 256
+#: Bytes of a name or path; the kernel takes no longer ones.
+MAX_STRING = 4096
+#: Extensions of a cache; glibc knows two kinds.
+MAX_EXTENSIONS = 64
+
 _OLD_MAGIC = b"ld.so-1.7.0"
 _NEW_MAGIC = b"glibc-ld.so.cache1.1"
 _OLD_HEADER, _OLD_ENTRY = 16, 12
@@ -119,7 +126,7 @@ class LinkerCache:
         if offset % 4 or offset + 8 > size:
             return
         magic, count = struct.unpack_from(order + "II", data, offset)
-        if magic != _EXTENSION_MAGIC or offset + 8 + count * 16 > size:
+        if magic != _EXTENSION_MAGIC or offset + 8 + count * 16 > size or count > MAX_EXTENSIONS:
             return
         for tag, _, start, length in struct.iter_unpack(
             order + "IIII", data[offset + 8 : offset + 8 + count * 16]
@@ -129,16 +136,22 @@ class LinkerCache:
                 return
             if tag != _HWCAPS_TAG or not length or start % 4 or length % 4:
                 continue
-            names = struct.unpack_from(f"{order}{length // 4}I", data, start)
-            for index, name in enumerate(names):
-                text = os.fsdecode(self._string(name, 0))
-                if text in hwcaps:
-                    self._hwcaps[index] = hwcaps.index(text) + 1
+            # Of several arrays the last counts, as in `cache_extension_load`.
+            names = struct.unpack_from(f"{order}{min(length // 4, MAX_HWCAPS)}I", data, start)
+            self._hwcaps = {
+                index: hwcaps.index(text) + 1
+                for index, text in enumerate(os.fsdecode(self._hwcap(name)) for name in names)
+                if text in hwcaps
+            }
+
+    def _hwcap(self, offset: int) -> bytes:
+        end = self._data.find(b"\0", offset, offset + MAX_HWCAP)
+        return self._data[offset:end] if end >= 0 else b""
 
     def _string(self, offset: int, base: int) -> bytes:
         start = base + offset
-        end = self._data.find(b"\0", start)
-        return self._data[start : end if end >= 0 else len(self._data)]
+        end = self._data.find(b"\0", start, start + MAX_STRING)
+        return self._data[start : end if end >= 0 else start + MAX_STRING]
 
     def _key(self, index: int) -> bytes | None:
         at = self._start + index * self._entry_size
@@ -148,6 +161,8 @@ class LinkerCache:
     def lookup(self, name: str) -> str | None:
         """The path that the cache gives for a library name, None when it has none."""
         wanted = os.fsencode(name)
+        if len(wanted) >= MAX_STRING:
+            return None
         left, right = 0, self._nlibs - 1
         while left <= right:
             middle = (left + right) // 2
@@ -209,14 +224,15 @@ def compare(first: bytes, second: bytes) -> int:
             if not 48 <= b[j] <= 57:
                 return 1
             value = other = 0
+            # An `int` in C: numbers of more digits wrap around.
             while 48 <= a[i] <= 57:
-                value = value * 10 + a[i] - 48
+                value = value * 10 + a[i] - 48 & 0xFFFFFFFF
                 i += 1
             while 48 <= b[j] <= 57:
-                other = other * 10 + b[j] - 48
+                other = other * 10 + b[j] - 48 & 0xFFFFFFFF
                 j += 1
             if value != other:
-                return value - other
+                return (value - other + 0x80000000 & 0xFFFFFFFF) - 0x80000000
         elif 48 <= b[j] <= 57:
             return -1
         elif a[i] != b[j]:

@@ -9,11 +9,15 @@ from ...errors import DependencyMissing, InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
+
+    from packaging.markers import Marker
 
 #: Lists and mappings inside each other; lock files have six.
 _MAX_DEPTH = 64
+#: Values, aliases counted as what they stand for; the largest lock files have 500,000.
+_MAX_NODES = 4_000_000
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -148,8 +152,8 @@ def parse_toml(path: str, text: str) -> dict[str, Any]:
             raise missing("tomli", "locks", path) from None
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LockFileError(f"`{path}` is not TOML: {error}") from None
+    except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
+        raise LockFileError(f"`{path}` is not TOML: {error!s:.200}") from None
 
 
 def parse_yaml(path: str, text: str) -> dict[str, Any]:
@@ -160,9 +164,13 @@ def parse_yaml(path: str, text: str) -> dict[str, Any]:
         raise missing("PyYAML", "locks", path) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _limit_depth(path, yaml.parse(text, Loader=loader))
+        _limit_nodes(path, yaml.parse(text, Loader=loader))
         value = yaml.load(text, Loader=loader)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (
+        *(yaml.YAMLError, ValueError, OverflowError),
+        # What its constructors raise for `!!int ""`, `!!bool x`, `!!timestamp x`, `=` as a key.
+        *(LookupError, AttributeError, TypeError),
+    ) as error:
         reason = " ".join(str(error).split())
         raise LockFileError(f"`{path}` is not YAML: {reason:.200}") from None
     if not isinstance(value, dict):
@@ -170,17 +178,44 @@ def parse_yaml(path: str, text: str) -> dict[str, Any]:
     return value
 
 
-def _limit_depth(path: str, events: Iterable[Any]) -> None:
-    """Refuse deep nesting before anything is built: libyaml's composer recurses in C."""
-    depth = 0
+def _limit_nodes(path: str, events: Iterable[Any]) -> None:
+    """Refuse deep nesting before anything is built: libyaml's composer recurses in C.
+
+    An alias counts as much as what it repeats: thirty lines of aliases of aliases would otherwise
+    be gigabytes when they are merged or shown.
+    """
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, nodes before it
+    total = 0
     for event in events:
         kind = type(event).__name__
-        if kind.endswith("StartEvent"):
-            depth += 1
-            if depth > _MAX_DEPTH:
+        if kind == "AliasEvent":
+            # An alias inside of its own anchor is not known yet.
+            total += sizes.get(event.anchor, _MAX_NODES + 1)
+        elif kind == "ScalarEvent":
+            total += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        elif kind.endswith("StartEvent"):
+            open_nodes.append((getattr(event, "anchor", None), total))
+            total += 1
+            if len(open_nodes) > _MAX_DEPTH:
                 raise LockFileError(f"`{path}` is nested deeper than {_MAX_DEPTH} levels")
         elif kind.endswith("EndEvent"):
-            depth -= 1
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = total - before
+        if total > _MAX_NODES:
+            raise LockFileError(f"`{path}` has more than {_MAX_NODES} values, aliases followed")
+
+
+def holds(marker: Marker | None, values: Mapping[str, Any], **more: Any) -> bool:
+    """Whether an environment marker holds; one that compares what has no order (`os_name ~= "x"`)
+    counts as holding, so that no package is lost."""
+    try:
+        return marker is None or marker.evaluate(dict(values), **more)
+    except ValueError:  # UndefinedComparison, UndefinedEnvironmentName, InvalidVersion
+        return True
 
 
 def table(value: object) -> dict[str, Any]:

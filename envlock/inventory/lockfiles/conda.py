@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..urls import clean_url
-from .base import LockFile, LockFileError, Pin, items, parse_yaml, string, table
+from .base import LockFile, LockFileError, Pin, holds, items, parse_yaml, string, table
 from .pip import _pin, _requirement
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ def read_environment(path: str, text: str, target: Target) -> LockFile:
                 requirement = _requirement(str(line).partition(" #")[0].strip())
                 if requirement is None:
                     notes.append(f"its pip entry `{line!s:.80}` is no requirement with a name")
-                elif requirement.marker is None or requirement.marker.evaluate(target.markers()):
+                elif holds(requirement.marker, target.markers()):
                     found = _pin(requirement, ())
                     pins[found.manager, found.name] = found
         else:

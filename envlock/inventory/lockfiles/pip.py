@@ -10,6 +10,7 @@ from .base import (
     LockFile,
     LockFileError,
     Pin,
+    holds,
     items,
     missing,
     normalise,
@@ -89,9 +90,7 @@ class _Requirements:
                 self.notes.append(f"{where} names a file or URL without a package name")
                 return
             raise LockFileError(f"{where} is no requirement: `{plain:.100}`")
-        if requirement.marker is not None and not requirement.marker.evaluate(
-            self.target.markers()
-        ):
+        if not holds(requirement.marker, self.target.markers()):
             return
         pin = _pin(requirement, hashes)
         if constraint:
@@ -169,12 +168,13 @@ def read_pylock(path: str, text: str, target: Target) -> LockFile:
     try:
         lock = Pylock.from_dict(content)
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
-        raise LockFileError(f"`{path}` is no valid pylock.toml: {error}") from None
+        reason = " ".join(str(error).split())
+        raise LockFileError(f"`{path}` is no valid pylock.toml: {reason:.300}") from None
     values: dict[str, str | frozenset[str]] = dict(target.markers())
     values.update(extras=frozenset(), dependency_groups=frozenset())
     pins = []
     for package in lock.packages:
-        if package.marker and not package.marker.evaluate(values, context="lock_file"):
+        if not holds(package.marker, values, context="lock_file"):
             continue
         hashes = [f"sha256:{w.hashes['sha256']}" for w in package.wheels or () if _sha256(w)]
         if package.sdist is not None and _sha256(package.sdist):
@@ -277,10 +277,10 @@ def _marker(text: str | None, target: Target) -> bool:
     if text is None:
         return True
     try:
-        from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
+        from packaging.markers import InvalidMarker, Marker
     except ImportError:
         raise missing("packaging", "locks", "uv.lock") from None
     try:
-        return Marker(text).evaluate({**target.markers(), "extra": ""})
-    except (InvalidMarker, UndefinedEnvironmentName):
+        return holds(Marker(text), {**target.markers(), "extra": ""})
+    except InvalidMarker:
         return True
