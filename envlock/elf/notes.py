@@ -119,7 +119,8 @@ def find_stamp(elf: ElfFile) -> Stamp | None:
         for section in sections:
             notes = [
                 note
-                for note in iter_notes(elf, section.offset, section.size, section.align)
+                # Whatever the header says: patchelf makes it 8 in big-endian files.
+                for note in iter_notes(elf, section.offset, section.size, 4)
                 if note.owner == OWNER
             ]
             if not notes:

@@ -211,6 +211,20 @@ def test_a_note_added_by_another_tool_is_read(
     assert found(plugin) == ("appended", ONE)
 
 
+def test_a_section_header_with_another_alignment(tmp_path: Path) -> None:
+    """patchelf gives notes that it moves in big-endian files 8; their content is padded to 4."""
+    library = link_note(tmp_path, ONE)
+    with ElfFile.open(library) as elf:
+        section = elf.section(".note.envlock")
+        assert section is not None
+        at = elf.shoff + section.index * 64 + 48
+    content = bytearray(library.read_bytes())
+    assert content[at] == 4
+    content[at] = 8
+    library.write_bytes(content)
+    assert found(library) == ("linked-in", ONE)
+
+
 DAMAGED = {
     "empty section": (b"", "holds no note of the owner `envlock`"),
     "another owner": (note(ONE, owner=b"elsewhere\0"), "holds no note of the owner `envlock`"),
