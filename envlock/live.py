@@ -69,9 +69,17 @@ class LiveView:
         return libstdcxx_facts(self.scope, self.prediction)
 
     def library(self, soname: str) -> FoundLibrary | None:
-        """A library of the plugin's closure as it is found now; None when it is not in it."""
-        for dependency in self.prediction.closure if self.prediction else ():
+        """A library of the plugin's closure as it is found now; None when it is not in it.
+
+        Wheel repair renames what it grafts: `libz.so.1` is `libz-3a4b5c6d.so.1.2.13` then.
+        """
+        closure = self.prediction.closure if self.prediction else ()
+        for dependency in closure:
             if dependency.name == soname:
+                return FoundLibrary(dependency)
+        for dependency in closure:
+            original = name_before_graft(dependency.name)
+            if original is not None and (original + ".").startswith(soname + "."):
                 return FoundLibrary(dependency)
         return None
 
@@ -95,10 +103,21 @@ class FoundLibrary:
         return library_build_id(self._dependency)
 
 
+def name_before_graft(name: str) -> str | None:
+    """`libz.so.1.2.13` for `libz-3a4b5c6d.so.1.2.13`; None for a name without such a hash."""
+    import re
+
+    found = re.fullmatch(r"(.+)-[0-9a-f]{6,64}(\.so(?:\.[0-9.]+)?)", name)
+    return None if found is None else found[1] + found[2]
+
+
 def file_version(dependency: Dependency) -> str | None:
     """The version in the real file's name behind a soname: `libz.so.1` -> `1.2.13`."""
     name = os.path.basename(os.path.realpath(dependency.path))
     soname = dependency.name
+    grafted = name_before_graft(soname)
+    if grafted is not None:
+        return grafted.partition(".so.")[2] or None
     stem, mark, rest = name.partition(".so.")
     if not mark or not soname.startswith(stem + ".so") or not rest.replace(".", "").isdigit():
         return None
