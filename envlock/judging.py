@@ -188,16 +188,16 @@ def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
 
     atlas = open_atlas()
     possible, words = possible_origins(elf, atlas, live.release.distribution)
-    if not possible and live.atlas.shipped:
-        return _unknown("no release of the atlas exports what the plugin needs")
     suspects = Suspects(elf, atlas, possible)
-    own = own_build(elf, suspects) if live.atlas.shipped else None
+    own = own_build(elf, suspects, live)
     if own is not None:
         from .abi.findings import compare
 
         needed, version = own
         findings, unchecked = compare(needed, live.atlas, live.release, (), version)
         return AbiAnswer(findings, unchecked, known=True, origin=version)
+    if not possible and live.atlas.shipped:
+        return _unknown("no release of the atlas exports what the plugin needs")
     if suspects.includes(live.atlas, live.release, asserted=asserted):
         why = f"without a stamp nothing proves that it was built with {live.release.version}{words}"
         return AbiAnswer(unchecked=(Unchecked(what="TensorFlow release", why=why),))
@@ -205,20 +205,31 @@ def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
     return AbiAnswer(findings, unchecked, known=True, origin=suspects.only)
 
 
-def own_build(elf: ElfFile, suspects: Suspects) -> tuple[Dependencies, str] | None:
+def own_build(
+    elf: ElfFile, suspects: Suspects, live: Known | None = None
+) -> tuple[Dependencies, str] | None:
     """What an unstamped plugin depends on whose code fits an added TensorFlow better than any
-    public one, and that TensorFlow's version."""
-    from .abi.analyse import Evidence, dependencies
-    from .abi.beside import fitting_better
+    public one and than the live one, and that TensorFlow's version."""
     from .atlas.collection import open_added
+
+    added = open_added()
+    if not added:
+        return None
+    from .abi.analyse import Evidence, dependencies
+    from .abi.beside import fits_better
     from .atlas.link import Wants, missing
 
-    for atlas in open_added():
-        lacking = missing(Wants(elf), atlas)
-        linking = [release for release in atlas.releases if not lacking[release.index]]
-        found = fitting_better(suspects, atlas, linking)
-        if found is not None:
-            return dependencies(Evidence.of(elf), atlas, found), found.version
+    evidence, wants = Evidence.of(elf), Wants(elf)
+    others = [(suspects.atlas, release) for release in suspects.origins]
+    if live is not None and not live.atlas.shipped:
+        others.append((live.atlas, live.release))
+    for atlas in added:
+        lacking = missing(wants, atlas)
+        for release in atlas.releases:
+            if lacking[release.index] or (live is not None and release is live.release):
+                continue
+            if (others or live is None) and fits_better(evidence, atlas, release, others):
+                return dependencies(evidence, atlas, release), release.version
     return None
 
 

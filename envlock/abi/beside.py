@@ -40,22 +40,17 @@ def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = Fa
     )
 
 
-def fitting_better(suspects: Suspects, added: Atlas, linking: Sequence[Release]) -> Release | None:
-    """The release of `added`, of those that link, that a plugin's code fits better than all public.
-
-    None where there is no such release: then it is none of the plugin's possible origins.
-    """
-    evidence = suspects.evidence
-    if evidence is None:
-        return linking[-1] if linking else None
-    for live in linking:
-        own = _against(evidence, added, live.abi, added, live)
-        if all(
-            own < _against(evidence, suspects.atlas, one.abi, added, live)
-            for one in suspects.origins
-        ):
-            return live
-    return None
+def fits_better(
+    evidence: Evidence,
+    added: Atlas,
+    release: Release,
+    others: Sequence[tuple[Atlas, Release]],
+) -> bool:
+    """Whether a plugin's code fits a release of `added` better than each of some others."""
+    own = _against(evidence, added, release.abi, added, release)
+    return all(
+        own < _against(evidence, atlas, other.abi, added, release) for atlas, other in others
+    )
 
 
 def _against(

@@ -59,7 +59,7 @@ def add(environment: Environment, path: str | None = None, compiler: str = COMPI
         path = os.path.join(user_folder(), f"{distribution}-{install.version}{SUFFIX}")
         _make_folder(os.path.dirname(path))
     _require_place(path)
-    part = _read(install, includes, compiler, None)
+    part = _read(install, includes, compiler, _cache_or_none())
     data = write.atlas_bytes([part], whole=True)
     write_file(path, data)
     return Added(install.version, distribution, path, len(data))
@@ -69,8 +69,8 @@ def from_headers(environment: Environment, compiler: str = COMPILER) -> str:
     """The path of an atlas of an environment's TensorFlow in the cache folder, made if need be.
 
     It is found again by the libraries and by name, size and time of each header. Where those
-    changed and the preprocessed text did not, only the compilation is saved. Raises what `add`
-    raises.
+    changed and the preprocessed text did not, the compilation is saved at least, as it is for
+    `add`. Raises what `add` raises.
     """
     install = _installed(environment)
     includes = _includes(environment, install)
@@ -88,6 +88,15 @@ def cache_folder() -> str:
     """Where `from_headers` keeps what it read: one folder for each version of what reads it."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(base, "envlock", "headers", _reader())
+
+
+def _cache_or_none() -> str | None:
+    folder = cache_folder()
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _reader() -> str:
