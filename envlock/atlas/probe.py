@@ -172,6 +172,11 @@ def compile_probe(
     while True:
         run = subprocess.run(command, capture_output=True, timeout=1800)
         if run.returncode == 0:
+            if not os.path.isfile(target) or not os.path.isfile(dump):
+                raise InputError(
+                    f"`{compiler.command[0]}` is no g++: it wrote no object or no dump",
+                    hint="the probe needs g++'s own dumps: name a g++ with --compiler",
+                )
             return target, dump, headers
         unwanted.add(_blamed(run.stderr, source, headers))
         headers = write_source(include, source, unwanted)
