@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Stands in .rodata of whatever calls numpy's import_array().
 NUMPY_API_MARK = b"_ARRAY_API"
+#: What only TensorFlow's own libraries define: the framework library, and libtensorflow_cc.
+RUNTIME = (b"_ZN10tensorflow10OpRegistry6GlobalEv", b"TF_LoadLibrary")
 
 
 def text(raw: bytes) -> str:
@@ -55,6 +57,12 @@ def read_identity(
         ),
         compilation=compilation,
     )
+
+
+def is_runtime(elf: ElfFile) -> bool:
+    """Whether a library is TensorFlow itself, or carries it: it crosses no interface then."""
+    symbols = elf.dynamic.symbols
+    return any(s.defined for name in RUNTIME for s in symbols.candidates(name))
 
 
 def uses_numpy_api(elf: ElfFile) -> bool:

@@ -10,7 +10,7 @@ from .elf import ElfFile
 from .elf.append import require_plugin
 from .elf.notes import find_stamp
 from .errors import ManifestError, StampRefused
-from .identity import read_identity
+from .identity import is_runtime, read_identity
 from .live import linked_libraries, platform_facts
 from .manifest_io import encode_manifest
 from .models.manifest import MANIFEST_FORMAT, Manifest
@@ -61,8 +61,10 @@ def build_manifest(
     )
 
 
-def _registrations(elf: ElfFile, checker: Checker, load: bool) -> Registrations:
+def _registrations(elf: ElfFile, checker: Checker, load: bool) -> Registrations | None:
     """The ops and kernels that the plugin registers; `load` runs it in a process of its own."""
+    if is_runtime(elf):
+        return None
     if load:
         from .registration.recording import record_registrations
 
@@ -124,6 +126,8 @@ def stamp(
     with ElfFile.open(path) as elf:
         require_plugin(elf)
         prediction = checker.predict(elf)
+        elf.forget()
+        checker.scope.pool.forget()
         report = checker.judge_unstamped(elf, prediction)
         refused = report.verdict in ("unsafe", "incompatible")
         if refused and not force:

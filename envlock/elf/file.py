@@ -116,6 +116,10 @@ class ElfFile:
         self._dynamic: Dynamic | None = None
         self._views: list[memoryview] = []
 
+    def forget(self) -> None:
+        """Give pages that were read back to the system: they count as this process's memory."""
+        self.data.madvise(mmap.MADV_DONTNEED)
+
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Map a file. Raises `FileAccessError` (missing, unreadable, not regular) or `ElfError`."""

@@ -23,9 +23,15 @@ from .dynamic import (
     Dynamic,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 DT_RELCOUNT = 0x6FFFFFFA
 #: More relocations than any library has; a larger number is a lie.
 MAX_RELOCATIONS = 1 << 23
+#: Relocations held in memory at once.
+PIECE = 1 << 14
 
 #: What a reference may bind to (`elf_machine_type_class`).
 ANY, PLT, COPY = 0, 1, 2
@@ -60,15 +66,12 @@ def read_relocations(dynamic: Dynamic) -> Relocations:
     """
     elf = dynamic.elf
     machine = elf.machine_number
-    infos: list[int] = []
-    for start, size, is_rel, relative in _ranges(dynamic):
-        infos += _infos(dynamic, start, size, is_rel, relative)
     split, mask = (32, 0xFFFFFFFF) if elf.bits == 64 else (8, 0xFF)
     calls = frozenset(_CALLS.get(machine, ()))
     copy = _COPIES.get(machine, -1)
     silent = frozenset(_NO_LOOKUP.get(machine, (0,)))
     found: dict[tuple[int, int], None] = {}
-    for info in dict.fromkeys(dynamic.symbols.unhashed(infos, split)):
+    for info in _undefined(dynamic, split):
         kind, index = info & mask, info >> split
         if index and kind not in silent:
             found[index, PLT if kind in calls else COPY if kind == copy else ANY] = None
@@ -76,8 +79,42 @@ def read_relocations(dynamic: Dynamic) -> Relocations:
     # Linkers for x86 set the flag; GNU ld for aarch64 does not.
     if dynamic.flags & DF_STATIC_TLS or machine not in (3, 62):
         kinds = frozenset(_STATIC_TLS.get(machine, ()))
-        static_tls = frozenset(info >> split for info in set(infos) if info & mask in kinds)
+        static_tls = frozenset(
+            info >> split
+            for values in _all_infos(dynamic)
+            for info in set(values)
+            if info & mask in kinds
+        )
     return Relocations(list(found), static_tls)
+
+
+def _undefined(dynamic: Dynamic, split: int) -> list[int]:
+    """The r_info values, each once, whose symbol a lookup does not find in this very library.
+
+    In a library with a GNU hash table every symbol in front of the first hashed one is undefined
+    or local, and linkers write no undefined one behind it.
+    """
+    symbols = dynamic.symbols
+    limit = symbols.first_hashed << split
+    found: dict[int, None] = {}
+    highest = 0
+    for values in _all_infos(dynamic):
+        highest = max(highest, max(values, default=0))
+        found.update(dict.fromkeys(info for info in dict.fromkeys(values) if info < limit))
+    others = symbols.undefined_from(limit >> split, highest >> split)
+    if others:
+        found.clear()
+        for values in _all_infos(dynamic):
+            for info in dict.fromkeys(values):
+                if info < limit or info >> split in others:
+                    found[info] = None
+    return list(found)
+
+
+def _all_infos(dynamic: Dynamic) -> Iterator[list[int]]:
+    """The r_info values of all tables in order, in pieces."""
+    for start, size, is_rel, relative in _ranges(dynamic):
+        yield from _infos(dynamic, start, size, is_rel, relative)
 
 
 def _ranges(dynamic: Dynamic) -> list[tuple[int, int, bool, int]]:
@@ -98,8 +135,10 @@ def _ranges(dynamic: Dynamic) -> list[tuple[int, int, bool, int]]:
     return ranges
 
 
-def _infos(dynamic: Dynamic, address: int, size: int, is_rel: bool, relative: int) -> list[int]:
-    """The r_info values of one table, in order, behind its relative entries."""
+def _infos(
+    dynamic: Dynamic, address: int, size: int, is_rel: bool, relative: int
+) -> Iterator[list[int]]:
+    """The r_info values of one table, in order, behind its relative entries, in pieces."""
     elf = dynamic.elf
     word = elf.bits // 8
     entry = word * (2 if is_rel else 3)
@@ -109,15 +148,15 @@ def _infos(dynamic: Dynamic, address: int, size: int, is_rel: bool, relative: in
     relative = min(relative, count)
     start = elf.offset_of(address, count * entry, "a relocation table") + relative * entry
     count -= relative
-    if elf.byte_order == sys.byteorder:
-        # A strided view: no Python work per relocation.
-        with memoryview(elf.data) as whole, whole[start : start + count * entry] as part:
-            words = part.cast("Q" if word == 8 else "I")
-            column = words[1 :: 2 if is_rel else 3]
-            values = column.tolist()
-            column.release()
-            words.release()
-        return values
-    raw = elf.read(start, count * entry, "a relocation table")
-    layout = elf.struct(("Q" if word == 8 else "I") * (2 if is_rel else 3))
-    return [fields[1] for fields in layout.iter_unpack(raw)]
+    for piece in range(start, start + count * entry, PIECE * entry):
+        end = min(piece + PIECE * entry, start + count * entry)
+        raw = elf.read(piece, end - piece, "a relocation table")
+        if elf.byte_order == sys.byteorder:
+            # A strided view: no Python work per relocation.
+            words = memoryview(raw).cast("Q" if word == 8 else "I")
+            yield words[1 :: 2 if is_rel else 3].tolist()
+        else:
+            layout = elf.struct(("Q" if word == 8 else "I") * (2 if is_rel else 3))
+            yield [fields[1] for fields in layout.iter_unpack(raw)]
+        if piece > start:
+            elf.forget()

@@ -7,7 +7,6 @@ then version. It touches a handful of pages, so its cost does not grow with the 
 from __future__ import annotations
 
 import struct
-import sys
 from operator import mul
 
 from .dynamic import (
@@ -25,6 +24,8 @@ SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 MAX_CHAIN = 1 << 20
 #: Twenty times the largest library of TensorFlow.
 MAX_SYMBOLS = 1 << 23
+#: Symbols held in memory at once.
+PIECE = 1 << 13
 #: st_info types that `check_match` accepts as a definition.
 DEFINABLE = frozenset((STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC))
 
@@ -160,9 +161,15 @@ class SymbolTable:
         return self._gnu is not None or self._classic is not None
 
     def __len__(self) -> int:
-        """The number of symbols: DT_HASH's chain count, or the end of the last GNU chain."""
+        """The number of symbols: DT_HASH's chain count, or the end of the last GNU chain.
+
+        Raises `ElfError` for more than fit into the file.
+        """
         if self._count is None:
-            self._count = self._count_symbols()
+            count = self._count_symbols()
+            if self._symtab + count * self._entry > self.elf.size:
+                raise self.elf.damaged(f"{count} symbols do not fit into the {self.elf.size} bytes")
+            self._count = count
         return self._count
 
     def _count_symbols(self) -> int:
@@ -206,41 +213,30 @@ class SymbolTable:
             raise elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
         return Symbol(index, elf.data[start + name : end], info, other, section, value, size)
 
-    def unhashed(self, references: list[int], shift: int) -> list[int]:
-        """Those references whose symbol a lookup does not find in this very library.
+    @property
+    def first_hashed(self) -> int:
+        """Where the GNU hash table's symbols start: those before are undefined or local."""
+        return self._gnu[1] if self._gnu is not None else 0
 
-        A reference holds a symbol index in its bits from `shift` on. In a library with a GNU hash
-        table everything below the first hashed symbol is undefined or local.
-        """
-        if not references:
-            return references
-        first = self._gnu[1] if self._gnu is not None else 0
-        limit = first << shift
-        last = max(references) >> shift
-        undefined = self._undefined_from(first, last)
-        if undefined:
-            return [r for r in references if r < limit or r >> shift in undefined]
-        return [r for r in references if r < limit]
-
-    def _undefined_from(self, first: int, last: int) -> frozenset[int]:
+    def undefined_from(self, first: int, last: int) -> frozenset[int]:
         """The undefined symbols among the entries first..last; none in what linkers write."""
         if last < first:
             return frozenset()
         elf = self.elf
         if last - first > MAX_SYMBOLS:
             raise elf.damaged(f"relocations name symbol {last}, more than {MAX_SYMBOLS} are none")
-        start = self._symtab + first * self._entry
-        size = (last + 1 - first) * self._entry
-        raw = elf.read(start, size, "the symbol table")
+        found: set[int] = set()
         at = 6 if elf.bits == 64 else 14
-        if elf.byte_order == sys.byteorder:
+        for piece in range(first, last + 1, PIECE):
+            size = min(PIECE, last + 1 - piece) * self._entry
+            raw = elf.read(self._symtab + piece * self._entry, size, "the symbol table")
+            # Zero is zero in either byte order, so the processor's own reads it fastest.
             view = memoryview(raw).cast("H")[at // 2 :: self._entry // 2].tolist()
-            if SHN_UNDEF not in view:
-                return frozenset()
-            return frozenset(i + first for i, section in enumerate(view) if section == SHN_UNDEF)
-        fields = (self._layout.unpack_from(raw, place) for place in range(0, size, self._entry))
-        at = 3 if elf.bits == 64 else 5
-        return frozenset(i + first for i, f in enumerate(fields) if f[at] == SHN_UNDEF)
+            if SHN_UNDEF in view:
+                found.update(i + piece for i, section in enumerate(view) if section == SHN_UNDEF)
+            if piece > first:
+                elf.forget()
+        return frozenset(found)
 
     def version_index(self, index: int) -> int | None:
         """The raw DT_VERSYM entry (bit 15: hidden), None when the library has no versions."""

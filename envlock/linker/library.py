@@ -219,6 +219,11 @@ class LibraryPool:
         """Let other plugins share a library that was opened elsewhere."""
         self._by_identity.setdefault(library.identity, library)
 
+    def forget(self) -> None:
+        """Give pages that were read back to the system, see `ElfFile.forget`."""
+        for library in self._by_identity.values():
+            library.elf.forget()
+
     def close(self) -> None:
         """Unmap everything."""
         for library in self._by_identity.values():

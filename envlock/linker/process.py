@@ -14,7 +14,7 @@ from ..errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ctypes
+    import struct
     from collections.abc import Callable
 
     from .library import Library
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: More objects than this is a loop in damaged memory.
 MAX_OBJECTS = 1 << 16
+#: The smallest page of any machine, in bytes, and how many of them a dynamic section may take.
+PAGE = 4096
+MAX_DYNAMIC = 32
 
 
 def from_process() -> LiveScope:
@@ -78,48 +81,47 @@ def _started_with(variable: str) -> str:
 def _link_map() -> list[tuple[str, str | None]]:
     """(path, DT_SONAME) of every mapped object behind the executable, in load order."""
     import ctypes
+    import struct
 
     word = ctypes.sizeof(ctypes.c_void_p)
-    handle = ctypes.CDLL(None)._handle
-
-    def read(address: int) -> int:
-        return ctypes.c_size_t.from_address(address).value
-
+    pair = struct.Struct("@2N")  # an `Elf_Dyn`
+    chain = struct.Struct("@4N")  # l_addr, l_name, l_ld, l_next
+    text = ctypes.string_at
     found: list[tuple[str, str | None]] = []
-    link = read(handle + 3 * word)
+    (link,) = struct.unpack("@N", text(ctypes.CDLL(None)._handle + 3 * word, word))
     for _ in range(MAX_OBJECTS):
         if not link:
-            return found
-        name = read(link + word)
-        path = os.fsdecode(ctypes.string_at(name)) if name else ""
+            break
+        base, name, dynamic, link = chain.unpack(text(link, chain.size))
+        path = os.fsdecode(text(name)) if name else ""
         # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
         if path and not path.startswith("linux-"):
-            found.append((path, _soname(ctypes, read(link), read(link + 2 * word), word)))
-        link = read(link + 3 * word)
+            found.append((path, _soname(text, pair, base, dynamic)))
     return found
 
 
-def _soname(library: object, base: int, dynamic: int, word: int) -> str | None:
-    """DT_SONAME out of a mapped dynamic section."""
-    import ctypes
-
+def _soname(text: Callable[..., bytes], pair: struct.Struct, base: int, dynamic: int) -> str | None:
+    """DT_SONAME out of a mapped dynamic section, read up to the ends of pages: they are mapped."""
     strings = offset = None
-    for at in range(dynamic, dynamic + 4096 * 2 * word, 2 * word):
-        tag = ctypes.c_size_t.from_address(at).value
-        if tag == 0:
-            break
-        if tag in (5, 14):
-            value = ctypes.c_size_t.from_address(at + word).value
+    for _ in range(MAX_DYNAMIC):
+        size = (PAGE - dynamic % PAGE) // pair.size * pair.size or pair.size
+        for tag, value in pair.iter_unpack(text(dynamic, size)):
             if tag == 5:
                 strings = value
-            else:
+            elif tag == 14:
                 offset = value
+            elif tag == 0:
+                break
+        else:
+            dynamic += size
+            continue
+        break
     if strings is None or offset is None:
         return None
     # Most machines relocate the entry in place; where the section is read-only it stays relative.
     if strings < base:
         strings += base
-    return os.fsdecode(ctypes.string_at(strings + offset))
+    return os.fsdecode(text(strings + offset))
 
 
 def _startup(scope: LiveScope) -> list[LoadedObject]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..identity import is_runtime
 from ..models.report import Unchecked
 
 TYPE_CHECKING = False
@@ -26,6 +27,8 @@ def judge_registrations(
     The process counts when the scope is its own and it has imported TensorFlow. The good case
     costs a lookup by name; everything else is read for names in question only.
     """
+    if is_runtime(elf):
+        return ()
     registrations = manifest.registrations if manifest is not None else None
     if registrations is None:
         from .reading import read_registrations

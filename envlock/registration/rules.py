@@ -212,15 +212,16 @@ def _twice(c: Registering) -> Iterator[Answer]:
 
 
 def _kernels(c: Registering) -> Iterator[Answer]:
-    seen: list[KernelRecord] = []
+    seen: dict[str, list[KernelRecord]] = {}
     told: set[str] = set()
     for kernel in c.registrations.kernels:
-        if any(compete(kernel, k) and kernel.priority == k.priority for k in seen):
+        others = seen.setdefault(kernel.op, [])
+        if any(compete(kernel, k) and kernel.priority == k.priority for k in others):
             if kernel.op not in told:
                 told.add(kernel.op)
                 yield _second(c, kernel, (c.path,))
         else:
-            seen.append(kernel)
+            others.append(kernel)
     told = set()
     for kernel, known in _added(c):
         op = kernel.op
