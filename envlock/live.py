@@ -6,6 +6,7 @@ import functools
 import os
 
 from .errors import InputError
+from .linker.grafts import name_before_graft
 from .models.manifest import Library, LibstdcxxFacts, PlatformFacts
 
 TYPE_CHECKING = False
@@ -101,14 +102,6 @@ class FoundLibrary:
     def build_id(self) -> str | None:
         """Its build-id."""
         return library_build_id(self._dependency)
-
-
-def name_before_graft(name: str) -> str | None:
-    """`libz.so.1.2.13` for `libz-3a4b5c6d.so.1.2.13`; None for a name without such a hash."""
-    import re
-
-    found = re.fullmatch(r"(.+)-[0-9a-f]{6,64}(\.so(?:\.[0-9.]+)?)", name)
-    return None if found is None else found[1] + found[2]
 
 
 def file_version(dependency: Dependency) -> str | None:

@@ -7,6 +7,7 @@ import re
 
 from ..models.report import Finding
 from .case import LINK_FLAGS, MOST_EXAMPLES, Case, Cause, plural
+from .grafts import name_before_graft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,6 +194,9 @@ def _missing_library(case: Case) -> Finding | None:
         message = f"{owner} needs `{first.name}`, which is in none of the folders searched"
         folder = _elsewhere(case, first.name)
         message += f" (there is one in `{folder}`)" if folder is not None else ""
+        original = name_before_graft(first.name)
+        if original is not None:
+            message += f"; it is the copy of `{original}` that a wheel repair put into the wheel"
     return Finding(
         rule="missing-library",
         verdict="incompatible",
@@ -229,6 +233,11 @@ def _library_remedy(case: Case, missing: MissingLibrary) -> str:
     folder = _elsewhere(case, missing.name)
     if folder is not None:
         return f"export LD_LIBRARY_PATH={folder}"
+    if name_before_graft(missing.name) is not None:
+        return (
+            "pip install --force-reinstall --no-deps WHEEL  # whole: the copy lies in its `.libs` "
+            "folder, and the plugin finds it from where the wheel puts it"
+        )
     if case.environment.paths.kind == "conda":
         stem = missing.name.split(".so", 1)[0]
         return f"conda install --prefix {case.environment.paths.prefix} {stem}"
