@@ -30,8 +30,8 @@ _TYPES = _CLASS_TAGS | frozenset(
     )
 )
 
-#: Characters of a qualified name; those of nested scopes add up. The atlas names none beyond 160.
-MAX_NAME = 1 << 10
+#: Characters of a qualified name; those of nested scopes add up. TensorFlow's longest has 1,290.
+MAX_NAME = 1 << 12
 #: Elements of an array, all dimensions multiplied; more do not fit into any address space.
 MAX_ELEMENTS = 1 << 64
 
