@@ -129,6 +129,11 @@ def build(op: str | Path, env: TfEnvironment, *, flags: Sequence[str] = ()) -> P
     return _built(_plan(op, env, flags))
 
 
+def command(op: str | Path, env: TfEnvironment) -> list[str]:
+    """The command line that `build` runs, without its `-o`."""
+    return _plan(op, env, ()).command
+
+
 @dataclass(frozen=True)
 class _Plan:
     recipe: Recipe
