@@ -159,6 +159,9 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
     imports.collect(evidence.symbols, atlas, abi, usage)
     code.collect_calls(evidence.code, mentioned, atlas, abi, usage)
     usage.keep(lambda name: _shared(name, evidence.imports))
+    if evidence.debug is not None and evidence.level == "dwarf":
+        names, returned = evidence.debug.exchanged(evidence.symbols.imported)
+        usage.forget_sizes(lambda name: name in returned or code.mentions(names, name))
     kinds = evidence.kinds()
     if evidence.level == "symbols":
         for kind in kinds:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .imports import method_class
 
 TYPE_CHECKING = False
@@ -34,17 +36,32 @@ def place(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> int | None:
 
 
 def widths_fit(widths: set[int], step: tuple[Fact, ...], atlas: Atlas, abi: int) -> bool:
-    """Whether a member can have been accessed with one of these widths, in bytes.
-
-    A number may be read in part, and vector instructions copy several members at once.
-    """
+    """Whether a member can have been accessed with one of these widths, in bytes."""
     kind, cls, member = step[-1]
     shape = atlas.shape(cls, abi) if kind == "m" else None
     place = shape.members.get(member) if shape is not None else None
     if place is None:
         return True
-    size = _size(place[2])
-    return size is None or any(width <= size or width >= 16 for width in widths)
+    return any(fits(width, place[2]) for width in widths)
+
+
+def is_pointer(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> bool:
+    """Whether a step ends in a member that is a pointer in a release."""
+    kind, cls, member = step[-1]
+    shape = atlas.shape(cls, abi) if kind == "m" else None
+    place = shape.members.get(member) if shape is not None else None
+    return place is not None and place[2].endswith(("*", "&"))
+
+
+def fits(width: int, kind: str) -> bool:
+    """Whether an access of so many bytes can be to a member of a type.
+
+    A number may be read in part, a pointer never is; vector instructions copy several members.
+    """
+    size = _size(kind)
+    if size is None or width >= 16:
+        return True
+    return width == size if kind.endswith(("*", "&")) else width <= size
 
 
 def _size(kind: str) -> int | None:
@@ -56,8 +73,13 @@ def _size(kind: str) -> int | None:
 
 def component(cls: str) -> str:
     """The class's own name as it stands in mangled names."""
-    last = cls.rsplit("::", 1)[-1]
+    last = cls.split("<", 1)[0].rsplit("::", 1)[-1]
     return f"{len(last)}{last}"
+
+
+def mentions(names: str, cls: str) -> bool:
+    """Whether a class's name stands in mangled names; one of the standard library's is another."""
+    return re.search(rf"(?<!St)(?<!\d){re.escape(component(cls))}", names) is not None
 
 
 def supports(witnesses: frozenset[Witness], cls: str) -> bool:

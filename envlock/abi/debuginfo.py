@@ -10,10 +10,12 @@ from __future__ import annotations
 from . import dwarf as dw
 from .classes import Layout, Reader, normalise
 from .imports import method_class
-from .usage import Usage
+from .usage import BASE_OF, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..atlas.format import Atlas
     from .dwarf import Attributes, Dwarf, Unit
 
@@ -28,6 +30,10 @@ class DebugFacts:
         reader = Reader(dwarf)
         self.layouts: dict[str, Layout] = reader.read()
         self.producers: set[str] = set()
+        #: Mangled names of the virtual functions of all classes that are described.
+        self.virtual: set[str] = set()
+        self._returned: dict[str, int] = {}  # function -> the type that it gives back
+        self._reader = reader
         self._linkage: dict[int, str] = {}
         self._origin: dict[int, int] = {}
         self._variables: dict[int, int] = {}  # variable entry -> its type
@@ -51,7 +57,13 @@ class DebugFacts:
                 code_depth = -1
             if tag == dw.TAG_SUBPROGRAM:
                 if dw.AT_LINKAGE_NAME in attributes:
-                    self._linkage[offset] = dwarf.text(attributes[dw.AT_LINKAGE_NAME], unit)
+                    name = dwarf.text(attributes[dw.AT_LINKAGE_NAME], unit)
+                    self._linkage[offset] = name
+                    if dw.AT_VIRTUALITY in attributes:
+                        self.virtual.add(name)
+                    returned = attributes.get(dw.AT_TYPE)
+                    if type(returned) is int:
+                        self._returned[name] = returned
                 origin = attributes.get(dw.AT_SPECIFICATION, attributes.get(dw.AT_ABSTRACT_ORIGIN))
                 if type(origin) is int:
                     self._origin[offset] = origin
@@ -78,6 +90,17 @@ class DebugFacts:
                 self.held.add(kind)
         elif type(origin) is int and in_code:
             self._copies.add(origin)
+
+    def exchanged(self, imported: Iterable[str]) -> tuple[str, set[str]]:
+        """What objects can be handed over by: the names of imported and of virtual functions, one
+        a line, and the classes of which such functions give back objects."""
+        functions = {*imported, *self.virtual}
+        returned = set()
+        for name in functions:
+            kind, _, target = self._reader.describe(self._returned.get(name))
+            if target and kind[len(target) :][:1] not in ("*", "&"):
+                returned.add(normalise(target))
+        return "\n".join(functions), returned
 
     def _name_of(self, offset: int) -> str:
         for _ in range(8):
@@ -127,9 +150,9 @@ def collect(facts: DebugFacts, atlas: Atlas, abi: int, usage: Usage) -> set[str]
         for base in layout.bases:
             parent = normalise(base.target)
             if atlas.shape(parent, abi) is not None:
-                usage.add(("s", parent, ""), f"base class of {own}")
+                usage.add(("s", parent, ""), BASE_OF + own)
                 if atlas.slots(parent, abi):
-                    usage.add(("t", parent, ""), f"base class of {own}")
+                    usage.add(("t", parent, ""), BASE_OF + own)
     return unknown
 
 

@@ -23,7 +23,10 @@ OPTIONAL = {
 }
 #: Created, used and destroyed by the inline code of the side that owns the object; the other side
 #: looks at it only through weak references, which plugins do not hand out.
-WEAK = ("tensorflow::core::WeakRefCounted::WeakRefData",)
+WEAK = (
+    "tensorflow::core::WeakRefCounted",
+    "tensorflow::core::WeakRefCounted::WeakRefData",
+)
 _RULES = {
     "size": "abi-class-size",
     "member": "abi-class-layout",
@@ -49,10 +52,12 @@ def compare(
     """
     found, unseen = drifts(dependencies, atlas, live.abi)
     groups: dict[tuple[str, str, str], list[Drift]] = {}
-    for drift in found:
-        key = (drift.cls, _RULES[drift.kind], severity(drift))
-        groups.setdefault(key, []).append(drift)
     origin = atlas.find(built) if built is not None else None
+    for drift in found:
+        verdict = severity(drift)
+        if drift.kind == "size" and origin is not None and _weakly(drift, atlas, origin, live):
+            verdict = "drifted"
+        groups.setdefault((drift.cls, _RULES[drift.kind], verdict), []).append(drift)
     via = {use.name: use.via for use in dependencies.classes}
     findings = [
         _finding(cls, rule, verdict, group, atlas, origin, live, fitting, built, via.get(cls))
@@ -82,6 +87,38 @@ def severity(drift: Drift) -> str:
         if optional and drift.what.startswith(optional):
             return "drifted"
     return "unsafe"
+
+
+def _weakly(drift: Drift, atlas: Atlas, origin: Release, live: Release) -> bool:
+    """Whether a class differs in size only because weak references to it came or went."""
+    before, after = (_Parts(drift.cls, atlas, release.abi) for release in (origin, live))
+    if before.size != int(drift.built) or before.unknown or after.unknown:
+        return False
+    return before.weak != after.weak and before.strong == after.strong
+
+
+class _Parts:
+    """All members of a class, inherited ones too, without those that only weak references need."""
+
+    def __init__(self, cls: str, atlas: Atlas, abi: int) -> None:
+        shape = atlas.shape(cls, abi)
+        self.size = -1 if shape is None else shape.size
+        self.unknown = False
+        self.weak = False
+        self.strong: set[tuple[int, str, str]] = set()
+        self._add(cls, 0, atlas, abi, 0)
+
+    def _add(self, cls: str, at: int, atlas: Atlas, abi: int, depth: int) -> None:
+        shape = atlas.shape(cls, abi)
+        if shape is None or shape.virtual_bases or depth > 16:
+            self.unknown = True
+            return
+        if cls in WEAK:
+            self.weak = True
+        else:
+            self.strong |= {(at + m[0], name, m[2]) for name, m in shape.members.items()}
+        for base, place in shape.bases:
+            self._add(base, at + place, atlas, abi, depth + 1)
 
 
 def _finding(

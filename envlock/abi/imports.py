@@ -8,11 +8,13 @@ continues).
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ..elf.dynamic import DT_RELA, DT_RELASZ
 from ..elf.relocations import read_relocations
 from ..elf.symbols import STB_LOCAL
+from .usage import BASE_OF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +105,30 @@ def method_class(name: str) -> str:
         parts = parts[:-1]
     found = "::".join(part for part in parts if not part.startswith("lts_"))
     return "tensorflow::" + found[5:] if found.startswith("tsl::") else found
+
+
+@functools.lru_cache(maxsize=65536)
+def named_classes(name: str) -> frozenset[str]:
+    """The classes that a mangled name can mention: its own, and those of its parameters.
+
+    A substitution stands for the namespace of TensorFlow, which is what it mostly means.
+    """
+    found: set[str] = set()
+    at = 0
+    while at < len(name):
+        if not name[at].isdigit():
+            at += 1
+            continue
+        parts = [] if name[max(at - 1, 0)] != "_" else ["tensorflow"]
+        while at < len(name) and name[at].isdigit():
+            number = _NUMBER.match(name, at)
+            assert number is not None
+            at = number.end() + int(number[0])
+            part = name[number.end() : at]
+            if not part.startswith("lts_"):
+                parts.append("tensorflow" if part == "tsl" and not parts else part)
+        found.update("::".join(parts[:end]) for end in range(2, len(parts) + 1))
+    return frozenset(found)
 
 
 def special_member(name: str) -> tuple[str, str] | None:
@@ -218,6 +244,6 @@ def collect(symbols: Symbols, atlas: Atlas, abi: int, usage: Usage) -> None:
             usage.add(("s", special[0], ""), name)
     for own, base in symbols.inheritance:
         if atlas.shape(own, abi) is None and atlas.shape(base, abi) is not None:
-            usage.add(("s", base, ""), f"base class of {own}")
+            usage.add(("s", base, ""), BASE_OF + own)
             if atlas.slots(base, abi):
-                usage.add(("t", base, ""), f"base class of {own}")
+                usage.add(("t", base, ""), BASE_OF + own)

@@ -46,6 +46,12 @@ _REGISTERS = {
 _FULL = {part: full for full, parts in _REGISTERS.items() for part in parts}
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _CLOBBERED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
+#: Registers of less than 64 bits; what is read through one is no pointer.
+_NARROW = re.compile(
+    r"\b(e(?:[abcd]x|[sd]i|bp)|r(?:8|9|1[0-5])[dwb]|[abcd][lx]|[sd]il?|bpl?)\b(?!\])"
+)
+#: Instructions whose first operand is only written.
+_WRITES = ("mov", "lea", "set", "pop", "cvt")
 _READ_ONLY = frozenset(("cmp", "test", "push", "bt", "ucomiss", "ucomisd", "nop", "comiss"))
 _NO_WITNESS: frozenset[Witness] = frozenset()
 
@@ -53,11 +59,12 @@ _NO_WITNESS: frozenset[Witness] = frozenset()
 class Pointer:
     """A pointer value in one function: where it was loaded from, and who saw it."""
 
-    __slots__ = ("offset", "parent", "witnesses")
+    __slots__ = ("narrowed", "offset", "parent", "witnesses")
 
     def __init__(self, parent: Pointer | None, offset: int) -> None:
         self.parent = parent
         self.offset = offset
+        self.narrowed = False  # half of it was used, so it is a number
         self.witnesses: set[Witness] = set()
 
 
@@ -71,8 +78,15 @@ class Code:
     def __init__(self) -> None:
         self.windows: dict[tuple[int, int], set[frozenset[Witness]]] = {}
         self.widths: dict[tuple[int, int], set[int]] = {}
-        #: Named function -> offsets from its first argument that it reads, writes or points to.
+        #: Windows of 8 bytes of which only a part was used further: numbers, not pointers.
+        self.numbers: set[tuple[int, int]] = set()
+        #: Named function -> offsets from its first argument that it reads, writes or points to,
+        #: and its windows that start there.
         self.own: dict[str, set[int]] = {}
+        self.own_windows: dict[str, set[tuple[int, int]]] = {}
+        #: (offset, width in bytes) read or written directly -> the sets of witnesses of the
+        #: pointer, where it has some.
+        self.direct: dict[tuple[int, int], set[frozenset[Witness]]] = {}
         self.functions = 0
         self.truncated = False
 
@@ -192,10 +206,13 @@ class _Sweep:
         self.state: dict[str, tuple[Pointer, int]] = {}
         self.stack: dict[tuple[str, int], tuple[Pointer, int]] = {}
         self.seen: list[tuple[Pointer, int, int, int]] = []
+        self.values: list[Pointer] = []  # what was loaded through a loaded pointer
+        self.touched: list[tuple[Pointer, int, int]] = []
         self.frame = False
         own = names.functions.get(start)
         self.first: Pointer | None = None
         self.offsets: set[int] = code.own.setdefault(own, set()) if own else set()
+        self.own_windows = code.own_windows.setdefault(own, set()) if own else set()
         for number, register in enumerate(_ARGUMENTS):
             pointer = Pointer(None, 0)
             if own:
@@ -211,19 +228,30 @@ class _Sweep:
             elif mnemonic[0] != "j":
                 self._step(mnemonic, operands)
         windows = self.code.windows
+        for value in self.values:
+            parent = value.parent
+            if value.narrowed and parent is not None and parent.parent is not None:
+                self.code.numbers.add((parent.offset, value.offset))
         for pointer, a, b, width in self.seen:
             parent = pointer.parent
             self.code.widths.setdefault((a, b), set()).add(width)
             witnesses = frozenset(parent.witnesses) if parent is not None else _NO_WITNESS
             windows.setdefault((a, b), set()).add(witnesses)
+            if parent is self.first and parent is not None:
+                self.own_windows.add((a, b))
+        for pointer, offset, width in self.touched:
+            if pointer.witnesses:
+                seen = self.code.direct.setdefault((offset, width), set())
+                seen.add(frozenset(pointer.witnesses))
 
     def _touch(self, known: tuple[Pointer, int], offset: int, operands: str) -> None:
         pointer, added = known
         if pointer is self.first:
             self.offsets.add(added + offset)
+        width = _WIDTH.search(operands)
+        size = _WIDTHS.get(width[1], 16) if width is not None else 8
+        self.touched.append((pointer, added + offset, size))
         if pointer.parent is not None:
-            width = _WIDTH.search(operands)
-            size = _WIDTHS.get(width[1], 16) if width is not None else 8
             self.seen.append((pointer, pointer.offset, added + offset, size))
 
     def _branch(self, mnemonic: str, address: int, size: int, operands: str) -> None:
@@ -255,6 +283,9 @@ class _Sweep:
         state = self.state
         target = operands.split(",", 1)[0]
         full = _FULL.get(target)
+        narrow = _NARROW.search(operands)
+        if narrow is not None:
+            self._narrow(narrow, mnemonic, operands)
         value: tuple[Pointer, int] | None = None
         memory = _MEMORY.search(operands) if "[" in operands else None
         if memory is not None:
@@ -276,6 +307,8 @@ class _Sweep:
                     self._touch(known, offset, operands)
                     if mnemonic == "mov" and full == target:
                         value = (Pointer(known[0], known[1] + offset), 0)
+                        if known[0].parent is not None:
+                            self.values.append(value[0])
         elif mnemonic == "mov" and full is not None:
             source = operands.rsplit(", ", 1)[-1]
             if source == "rsp" and full == "rbp":
@@ -294,6 +327,18 @@ class _Sweep:
                 state[full] = value
             else:
                 state.pop(full, None)
+
+    def _narrow(self, found: re.Match[str] | None, mnemonic: str, operands: str) -> None:
+        """Note values of which an instruction reads a part only."""
+        left, _, right = operands.partition(", ")
+        if mnemonic == "xor" and left == right:
+            return
+        while found is not None:
+            if found.start() or not mnemonic.startswith(_WRITES):
+                known = self.state.get(_FULL.get(found[1], ""))
+                if known is not None:
+                    known[0].narrowed = True
+            found = _NARROW.search(operands, found.end())
 
     def _stack(
         self, mnemonic: str, operands: str, full: str | None, slot: tuple[str, int]

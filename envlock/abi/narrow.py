@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from . import code
 from .classes import normalise
-from .imports import method_class
+from .imports import method_class, named_classes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ..atlas.format import Atlas, Release
     from .analyse import Evidence
@@ -59,7 +59,35 @@ def _other_offsets(found: Code, atlas: Atlas, abi: int) -> int:
         for kind, cls, member in atlas.facts(name, abi) or ():
             if kind == "m" and cls == owner and member in shape.members:
                 count += shape.members[member][0] not in offsets
+        for first, second in atlas.function_windows(name, abi):
+            if first[0][1] == owner and first[-1][0] != "p":
+                place = code.place(first, atlas, abi), code.place(second, atlas, abi)
+                count += place not in found.own_windows[name]
+        count += _foreign_windows(found.own_windows[name], name, owner, atlas, abi)
     return count
+
+
+def _foreign_windows(
+    windows: Collection[tuple[int, int]], name: str, owner: str, atlas: Atlas, abi: int
+) -> int:
+    """What a copy of an inline function reads behind a member that it has no business with here."""
+    facts = [fact for fact in atlas.facts(name, abi) or () if fact[0] == "m"]
+    starts, ranges = set(), []
+    for _, cls, member in facts:
+        shape = atlas.shape(cls, abi)
+        if shape is None or member not in shape.members:
+            continue
+        start = shape.members[member][0]
+        later = [place for place, _, _ in shape.members.values() if place > start]
+        if cls == owner:
+            starts.add(start)
+        else:
+            ranges.append((start, min(later, default=shape.size)))
+    if not ranges:
+        return 0
+    return sum(
+        a in starts and not any(start <= b < end for start, end in ranges) for a, b in windows
+    )
 
 
 def _unknown_functions(symbols: Symbols, atlas: Atlas, tables: Sequence[int]) -> dict[int, int]:
@@ -118,8 +146,31 @@ def _explained(found: Code, atlas: Atlas, abi: int) -> int:
             a, b = code.place(first, atlas, abi), code.place(second, atlas, abi)
             if a is None or b is None or (a, b) not in found.windows:
                 continue
+            if (a, b) in found.numbers and code.is_pointer(second, atlas, abi):
+                continue
             if code.widths_fit(found.widths[a, b], second, atlas, abi) and any(
                 code.supports(seen, first[0][1]) for seen in found.windows[a, b]
             ):
                 explained.add((a, b))
-    return len(explained)
+    return len(explained) + _explained_members(found, atlas, abi)
+
+
+def _explained_members(found: Code, atlas: Atlas, abi: int) -> int:
+    """How many direct accesses are to the beginning of a member of a class that they may be to."""
+    count = 0
+    for (offset, width), occurrences in found.direct.items():
+        classes = {
+            cls
+            for witnesses in occurrences
+            for name, _ in witnesses
+            for cls in named_classes(name)
+        }
+        count += any(_begins(cls, offset, width, atlas, abi) for cls in classes)
+    return count
+
+
+def _begins(cls: str, offset: int, width: int, atlas: Atlas, abi: int) -> bool:
+    shape = atlas.shape(cls, abi)
+    return shape is not None and any(
+        place == offset and code.fits(width, kind) for place, _, kind in shape.members.values()
+    )

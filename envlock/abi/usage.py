@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .classes import Layout
 
 
+#: How the evidence for a base class begins.
+BASE_OF = "base class of "
+
+
 def own_name(kind: str) -> str:
     """A type's own name and how it is pointed to.
 
@@ -61,6 +65,13 @@ class Usage:
     def keep(self, wanted: Callable[[str], bool]) -> None:
         """Forget the classes that are not wanted."""
         self.facts = {name: facts for name, facts in self.facts.items() if wanted(name)}
+
+    def forget_sizes(self, wanted: Callable[[str], bool]) -> None:
+        """Forget the sizes of classes that are not wanted, unless classes are derived from them."""
+        for name, facts in self.facts.items():
+            shown = facts.get(("s", ""), ())
+            if shown and not any(text.startswith(BASE_OF) for text in shown) and not wanted(name):
+                del facts["s", ""]
 
     def uses(
         self, atlas: Atlas, abi: int, own: Mapping[str, Layout] | None = None
