@@ -117,7 +117,9 @@ class TensorFlowInstall:
         """
         site = os.path.dirname(self.package_dir)
         relative = f"{os.path.basename(self.package_dir)}/{FRAMEWORK}"
-        here = [one for one in self._distributions.all() if _same(one.site, site)]
+        found = self._distributions.all()
+        sites = {folder for folder in {one.site for one in found} if _same(folder, site)}
+        here = [one for one in found if one.site in sites]
         likely = [one for one in here if one.key.startswith("tf_") or "tensorflow" in one.key]
         likely.sort(key=lambda one: len(one.key))
         rest = [one for one in here if one not in likely]
