@@ -63,6 +63,8 @@ def covered(elf: ElfFile) -> list[Range]:
         if segment.type != PT_LOAD or not segment.filesz:
             continue
         elf.read(segment.offset + segment.filesz, 0, "a loaded segment")
+        if segment.vaddr + segment.filesz > 1 << 64:
+            raise elf.damaged(f"a segment at {segment.vaddr:#x} leaves the address space")
         start = _writable(elf, segment) if segment.flags & PF_W else _constant(segment, tables)
         if start < segment.filesz:
             ranges.append(

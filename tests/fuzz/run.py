@@ -103,6 +103,30 @@ def fuzz(python: Path, name: str, seconds: int, largest: int, seeds: Sequence[Pa
     return done.returncode == 0
 
 
+def plain(name: str, seconds: int) -> bool:
+    """One target without coverage for so many processor seconds; whether nothing was found."""
+    corpus, findings = home() / "corpus" / name, home() / "findings" / name
+    findings.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "tests.fuzz.plain", name, str(seconds)),
+        *(str(corpus), str(findings)),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
+    try:
+        entry = json.loads(done.stdout)
+    except ValueError:
+        entry = {"runs": 0, "taken": 0, "seconds": 0}
+    with open(home() / "journal.jsonl", "a") as file:
+        file.write(
+            json.dumps({"target": name, "plain": True, **entry, "exit": done.returncode}) + "\n"
+        )
+    rate = entry["runs"] / max(entry["seconds"], 1)
+    print(f"{name:20} {entry['runs']:>9} runs {rate:>7.0f}/s  taken {entry['taken']}", flush=True)
+    if done.returncode != 0:
+        print(done.stderr[-3000:] or f"died with {done.returncode}", flush=True)
+    return done.returncode == 0
+
+
 def _excerpt(said: str) -> str:
     at = said.find("Traceback")
     return said[at : at + 6000] if at >= 0 else said[-3000:]
@@ -131,14 +155,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for all targets together")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="only this one")
+    parser.add_argument("--plain", action="store_true", help="many more inputs, without coverage")
     parser.add_argument("--report", action="store_true", help="print what was done so far")
     arguments = parser.parse_args()
+    names = arguments.target or list(TARGETS)
+    share = max(arguments.seconds // len(names), 1)
+    if arguments.plain:
+        return max(not plain(name, share) for name in names)
     python = interpreter()
     if arguments.report:
         report(python)
         return 0
-    names = arguments.target or list(TARGETS)
-    share = max(arguments.seconds // len(names), 1)
     fine = [
         fuzz(python, name, share, TARGETS[name].largest, TARGETS[name].seeds()) for name in names
     ]
