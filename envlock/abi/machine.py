@@ -46,6 +46,8 @@ _REGISTERS = {
 _FULL = {part: full for full, parts in _REGISTERS.items() for part in parts}
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _CLOBBERED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
+_NEW = "_Znwm"
+_CONSTRUCTOR = re.compile(r"C[12]E")
 #: Registers of less than 64 bits; what is read through one is no pointer.
 _NARROW = re.compile(
     r"\b(e(?:[abcd]x|[sd]i|bp)|r(?:8|9|1[0-5])[dwb]|[abcd][lx]|[sd]il?|bpl?)\b(?!\])"
@@ -59,12 +61,13 @@ _NO_WITNESS: frozenset[Witness] = frozenset()
 class Pointer:
     """A pointer value in one function: where it was loaded from, and who saw it."""
 
-    __slots__ = ("narrowed", "offset", "parent", "witnesses")
+    __slots__ = ("allocated", "narrowed", "offset", "parent", "witnesses")
 
     def __init__(self, parent: Pointer | None, offset: int) -> None:
         self.parent = parent
         self.offset = offset
         self.narrowed = False  # half of it was used, so it is a number
+        self.allocated = 0  # bytes that it got from `operator new`
         self.witnesses: set[Witness] = set()
 
 
@@ -78,6 +81,8 @@ class Code:
     def __init__(self) -> None:
         self.windows: dict[tuple[int, int], set[frozenset[Witness]]] = {}
         self.widths: dict[tuple[int, int], set[int]] = {}
+        #: (constructor or virtual table, bytes): objects that the plugin makes room for itself.
+        self.allocated: set[tuple[str, int]] = set()
         #: Windows of 8 bytes of which only a part was used further: numbers, not pointers.
         self.numbers: set[tuple[int, int]] = set()
         #: Named function -> offsets from its first argument that it reads, writes or points to,
@@ -205,6 +210,8 @@ class _Sweep:
         # register or stack slot -> (pointer, what was added to it)
         self.state: dict[str, tuple[Pointer, int]] = {}
         self.stack: dict[tuple[str, int], tuple[Pointer, int]] = {}
+        self.constants: dict[str, int] = {}
+        self.tables: dict[str, str] = {}  # register -> the virtual table that it points into
         self.seen: list[tuple[Pointer, int, int, int]] = []
         self.values: list[Pointer] = []  # what was loaded through a loaded pointer
         self.touched: list[tuple[Pointer, int, int]] = []
@@ -226,7 +233,7 @@ class _Sweep:
             if mnemonic == "call" or mnemonic == "jmp":
                 self._branch(mnemonic, address, size, operands)
             elif mnemonic[0] != "j":
-                self._step(mnemonic, operands)
+                self._step(mnemonic, operands, address + size)
         windows = self.code.windows
         for value in self.values:
             parent = value.parent
@@ -271,15 +278,20 @@ class _Sweep:
                 known = self.state.get(register)
                 if known is not None and known[1] == 0:
                     known[0].witnesses.add((name, number))
+                    if number == 0 and known[0].allocated and _CONSTRUCTOR.search(name):
+                        self.code.allocated.add((name, known[0].allocated))
         if mnemonic == "call":
             for register in _CLOBBERED:
                 self.state.pop(register, None)
             result = Pointer(None, 0)
             if name:
                 result.witnesses.add((name, -1))
+            if name == _NEW and "rdi" in self.constants:
+                result.allocated = self.constants["rdi"]
+            self.constants.clear()
             self.state["rax"] = (result, 0)
 
-    def _step(self, mnemonic: str, operands: str) -> None:
+    def _step(self, mnemonic: str, operands: str, following: int) -> None:
         state = self.state
         target = operands.split(",", 1)[0]
         full = _FULL.get(target)
@@ -287,6 +299,7 @@ class _Sweep:
         if narrow is not None:
             self._narrow(narrow, mnemonic, operands)
         value: tuple[Pointer, int] | None = None
+        table = ""
         memory = _MEMORY.search(operands) if "[" in operands else None
         if memory is not None:
             base = memory[1]
@@ -295,7 +308,10 @@ class _Sweep:
                 offset = -offset
             if base == "rsp" or (base == "rbp" and self.frame):
                 value = self._stack(mnemonic, operands, full, (base, offset))
-            elif base != "rip":
+            elif base == "rip":
+                if mnemonic == "mov" and full == target:
+                    table = self.names.slots.get(following + offset, "")
+            else:
                 known = state.get(base)
                 if known is None:
                     known = state[base] = (Pointer(None, 0), 0)
@@ -305,6 +321,8 @@ class _Sweep:
                         self.offsets.add(value[1])
                 else:
                     self._touch(known, offset, operands)
+                    if known[0].allocated and known[1] + offset == 0 and mnemonic == "mov":
+                        self._construct(known[0], operands)
                     if mnemonic == "mov" and full == target:
                         value = (Pointer(known[0], known[1] + offset), 0)
                         if known[0].parent is not None:
@@ -323,10 +341,23 @@ class _Sweep:
                 if known[0] is self.first:
                     self.offsets.add(value[1])
         if full is not None and mnemonic not in _READ_ONLY:
+            self.constants.pop(full, None)
+            if mnemonic != "add":
+                self.tables.pop(full, None)
+            if table.startswith("_ZTV"):
+                self.tables[full] = table
+            if mnemonic == "mov" and operands[len(target) + 2 :][:1].isdigit():
+                self.constants[full] = int(operands[len(target) + 2 :], 0)
             if value is not None:
                 state[full] = value
             else:
                 state.pop(full, None)
+
+    def _construct(self, pointer: Pointer, operands: str) -> None:
+        """Note what becomes of an allocated object when its pointer to a virtual table is set."""
+        table = self.tables.get(operands.rsplit(", ", 1)[-1])
+        if table is not None:
+            self.code.allocated.add((table, pointer.allocated))
 
     def _narrow(self, found: re.Match[str] | None, mnemonic: str, operands: str) -> None:
         """Note values of which an instruction reads a part only."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import code
 from .classes import normalise
-from .imports import method_class, named_classes
+from .imports import method_class, named_classes, plain_class, special_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,19 @@ def contradictions(evidence: Evidence, atlas: Atlas, abi: int) -> int:
         count += _other_layouts(evidence.debug, atlas, abi)
     if evidence.code is not None:
         count += _other_offsets(evidence.code, atlas, abi)
+        count += _other_sizes(evidence.code, atlas, abi)
+    return count
+
+
+def _other_sizes(found: Code, atlas: Atlas, abi: int) -> int:
+    """Objects for which the plugin allocates less than they, or other than they alone, take here."""
+    count = 0
+    for maker, size in found.allocated:
+        special = special_member(maker)
+        cls = special[0] if special is not None else plain_class(maker[4:])
+        shape = atlas.shape(cls, abi) if cls else None
+        if shape is not None:
+            count += size != shape.size if "C1E" in maker else size < shape.size
     return count
 
 
@@ -160,10 +173,7 @@ def _explained_members(found: Code, atlas: Atlas, abi: int) -> int:
     count = 0
     for (offset, width), occurrences in found.direct.items():
         classes = {
-            cls
-            for witnesses in occurrences
-            for name, _ in witnesses
-            for cls in named_classes(name)
+            cls for witnesses in occurrences for name, _ in witnesses for cls in named_classes(name)
         }
         count += any(_begins(cls, offset, width, atlas, abi) for cls in classes)
     return count
