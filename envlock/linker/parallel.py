@@ -14,6 +14,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from io import RawIOBase
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 #: Below this many items for each child, forking costs more than it saves.
 FEWEST_EACH = 8
+#: Index of an item, and the size of its pickled result; `_BEGUN` announces it.
 _HEADER = struct.Struct("=IQ")
+_BEGUN = (1 << 64) - 1
+_TOKEN = struct.Struct("=I")
+#: Tokens for items to do; a pipe holds 64 KiB of them at least.
+MAX_TOKENS = 8192
 
 
 class Died(Exception):
@@ -55,23 +61,97 @@ def map_forked(
     if count == 1:
         return [function(item) for item in items]
     results: dict[int, R | Died] = {}
-    todo = [list(range(start, len(items), count)) for start in range(count)]
-    while todo:
-        children = [_start(function, items, indices) for indices in todo]
-        todo = [rest for child in children if (rest := _collect(child, results))]
+    waiting = list(range(len(items)))
+    while waiting:
+        status = _work(function, items, waiting, count, results)
+        left = [index for index in waiting if index not in results]
+        if len(left) == len(waiting):
+            results.update(dict.fromkeys(left, Died(status)))
+            left = []
+        waiting = left  # what a child that died had taken and not begun
     return [results[index] for index in range(len(items))]
 
 
-class _Child:
-    __slots__ = ("indices", "pid", "pipe")
+def _work(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    waiting: Sequence[int],
+    count: int,
+    results: dict[int, R | Died],
+) -> int:
+    """Let children answer what is waiting; gives the signal or status of one that died, or 0."""
+    import select
 
-    def __init__(self, pid: int, pipe: int, indices: list[int]) -> None:
+    tokens, writer = os.pipe()
+    each = -(-len(waiting) // MAX_TOKENS)
+    os.write(writer, b"".join(map(_TOKEN.pack, range(0, len(waiting), each))))
+    os.close(writer)
+    children: dict[int, _Child] = {}
+    failed = 0
+    try:
+        for _ in range(min(count, len(waiting))):
+            child = _start(function, items, waiting, each, tokens)
+            children[child.pipe] = child
+        # All at once: a child whose pipe is full would wait while another is listened to.
+        while children:
+            for pipe in select.select(list(children), [], [])[0]:
+                child = children[pipe]
+                if not child.read(results):
+                    del children[pipe]
+                    failed = child.end(results) or failed
+    finally:
+        os.close(tokens)
+        for child in children.values():  # only where this process was interrupted
+            child.end(results)
+    return failed
+
+
+class _Child:
+    """One child: its pipe's reading end, what came and is not complete, the item it is at."""
+
+    __slots__ = ("at", "pending", "pid", "pipe")
+
+    def __init__(self, pid: int, pipe: int) -> None:
         self.pid = pid
         self.pipe = pipe
-        self.indices = indices
+        self.pending = bytearray()
+        self.at: int | None = None
+
+    def read(self, results: dict[int, R | Died]) -> bool:
+        """Take in what came; False at the end."""
+        import pickle
+
+        data = os.read(self.pipe, 1 << 16)
+        self.pending += data
+        done = 0
+        while len(self.pending) - done >= _HEADER.size:
+            index, size = _HEADER.unpack_from(self.pending, done)
+            if size == _BEGUN:
+                self.at = index
+                done += _HEADER.size
+                continue
+            end = done + _HEADER.size + size
+            if len(self.pending) < end:
+                break
+            results[index] = pickle.loads(memoryview(self.pending)[done + _HEADER.size : end])
+            self.at = None
+            done = end
+        del self.pending[:done]
+        return bool(data)
+
+    def end(self, results: dict[int, R | Died]) -> int:
+        """Wait for the child; the item it died at has a `Died`. Gives its signal or status."""
+        os.close(self.pipe)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        code = -code if code < 0 else code
+        if self.at is not None:
+            results[self.at] = Died(code)
+        return code
 
 
-def _start(function: Callable[[T], R], items: Sequence[T], indices: list[int]) -> _Child:
+def _start(
+    function: Callable[[T], R], items: Sequence[T], waiting: Sequence[int], each: int, tokens: int
+) -> _Child:
     import pickle
 
     reader, writer = os.pipe()
@@ -81,40 +161,25 @@ def _start(function: Callable[[T], R], items: Sequence[T], indices: list[int]) -
     pid = os.fork()
     if pid:
         os.close(writer)
-        return _Child(pid, reader, indices)
+        return _Child(pid, reader)
     status = 1
     try:
         os.close(reader)
-        with os.fdopen(writer, "wb") as out:
-            for index in indices:
-                data = pickle.dumps(function(items[index]), pickle.HIGHEST_PROTOCOL)
-                out.write(_HEADER.pack(index, len(data)) + data)
-                # What is done must not be lost with what comes next.
-                out.flush()
+        with os.fdopen(writer, "wb", buffering=0) as out:
+            # Whoever is free takes the next token; the kernel hands out each one once.
+            while token := os.read(tokens, _TOKEN.size):
+                (first,) = _TOKEN.unpack(token)
+                for index in waiting[first : first + each]:
+                    out.write(_HEADER.pack(index, _BEGUN))
+                    data = pickle.dumps(function(items[index]), pickle.HIGHEST_PROTOCOL)
+                    _write_all(out, _HEADER.pack(index, len(data)) + data)
         status = 0
     finally:
         # Not `sys.exit`: the parent's cleanup is not the child's to do.
         os._exit(status)
 
 
-def _collect(child: _Child, results: dict[int, R | Died]) -> list[int]:
-    """Take one child's results; the indices that are left over when it died."""
-    import pickle
-
-    with os.fdopen(child.pipe, "rb") as stream:
-        while True:
-            header = stream.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                break
-            index, size = _HEADER.unpack(header)
-            data = stream.read(size)
-            if len(data) < size:
-                break
-            results[index] = pickle.loads(data)
-    _, status = os.waitpid(child.pid, 0)
-    left = [index for index in child.indices if index not in results]
-    if left:
-        # Results are written as they come, so the first one left is what it was at.
-        code = os.waitstatus_to_exitcode(status)
-        results[left[0]] = Died(-code if code < 0 else code)
-    return left[1:]
+def _write_all(out: RawIOBase, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[out.write(view) or 0 :]
