@@ -115,25 +115,37 @@ AUDITWHEEL = "import sys; from auditwheel.lddtree import ldd; ldd(sys.argv[1])"
 
 def many(environment: TfEnvironment, plugins: list[Path], wanted: int, runs: int) -> None:
     """Hundreds of plugins in one run of the command, beside as many runs of `ldd -r`."""
+    from envlock.checking import check_many
+    from envlock.stamping import stamp
+
     folder = WORK / "many"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for index in range(wanted):
-        shutil.copy(plugins[index % len(plugins)], folder / f"plugin{index:03}.so")
-    paths = sorted(map(str, folder.iterdir()))
-    commands = {
-        f"ldd -r, {wanted} times": [
-            *("sh", "-c", 'for p in "$@"; do ldd -r "$p"; done', "sh", *paths)
-        ],
-        f"envlock check, {wanted} plugins": [
-            *(sys.executable, "-m", "envlock", "check", str(folder)),
-            *("--env", str(environment.prefix)),
-        ],
-    }
-    times = alternate(commands, max(runs // 5, 1))
-    print(f"\n{wanted} plugins ({len(plugins)} different ones)\n{HEADER}")
-    for name, values in times.items():
-        print(row(name, values, f"{1000 * median(values) / wanted:.2f} ms a plugin"))
+    reports = check_many(map(str, plugins), env=environment.prefix)
+    accepted = [r.plugin.path for r in reports if r.verdict in ("compatible", "drifted")]
+    accepted = sorted(accepted, key=os.path.getsize)[:40]
+    refused = [r.plugin.path for r in reports if r.verdict == "incompatible"]
+    kinds = {"stamped": accepted, "refused, unstamped": refused, "accepted, unstamped": accepted}
+    for kind, sources in kinds.items():
+        if not sources:
+            continue
+        place = folder / kind.partition(",")[0]
+        place.mkdir(parents=True)
+        for index in range(wanted):
+            target = place / f"plugin{index:03}.so"
+            if kind == "stamped" and index >= len(sources):
+                shutil.copy(place / f"plugin{index % len(sources):03}.so", target)
+                continue
+            shutil.copy(sources[index % len(sources)], target)
+            if kind == "stamped":
+                stamp(target, env=environment.prefix)
+        check = ["-m", "envlock", "check", str(place), "--env", str(environment.prefix)]
+        paths = sorted(map(str, place.iterdir()))
+        loop = ["sh", "-c", 'for p in "$@"; do ldd -r "$p"; done', "sh", *paths]
+        times = alternate({"ldd -r": loop, "check": [sys.executable, *check]}, max(runs // 5, 1))
+        print(f"\n{wanted} plugins, {kind} ({len(sources)} different ones)\n{HEADER}")
+        for name, values in times.items():
+            print(row(name, values, f"{1000 * median(values) / wanted:.2f} ms a plugin"))
+    paths = sorted(map(str, (folder / "stamped").iterdir()))
     scope = scope_of(environment)
     predict(paths[0], scope)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -142,7 +154,7 @@ def many(environment: TfEnvironment, plugins: list[Path], wanted: int, runs: int
         predict(path, scope)
     elapsed = time.perf_counter() - started
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"{'predictions alone, one process':<44}{1000 * elapsed / wanted:>9.2f} ms a plugin")
+    print(f"\n{'predictions alone, one process':<44}{1000 * elapsed / wanted:>9.2f} ms a plugin")
     print(f"peak memory grew by {grown / 1024:.1f} MB over {wanted} plugins")
 
 
@@ -227,9 +239,7 @@ def main() -> None:
     print(f"TensorFlow {RELEASE}; published plugins at hand: {len(several)}")
     inside(environment, [own, *several[:: max(len(several) // 5, 1)]][:7], options.runs)
     processes(environment, own, options.runs)
-    many(environment, [own], options.plugins, options.runs)
-    if several != [own]:
-        many(environment, several, options.plugins, options.runs)
+    many(environment, several, options.plugins, options.runs)
     growth(environment, options.runs)
 
 
