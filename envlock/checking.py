@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from typing_extensions import Self
+
     from .linker.prediction import Prediction
     from .linker.scope import LiveScope
     from .models.manifest import Manifest, PluginIdentity
@@ -92,6 +94,16 @@ class Checker:
         from .linker.scope import from_process
 
         return cls(_running_environment(), from_process(), policy)
+
+    def close(self) -> None:
+        """Unmap the libraries that were read; each of them holds a file descriptor."""
+        self.scope.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def summary(self) -> EnvironmentSummary:
@@ -327,7 +339,7 @@ def check(
     cannot be read, `EnvironmentUnreadable`, `PolicyError`, `InputError` for an added atlas.
     """
     checker = _checker(env, resolve_policy(policy), live_headers)
-    with ElfFile.open(plugin) as elf:
+    with checker, ElfFile.open(plugin) as elf:
         return checker._check(elf)
 
 

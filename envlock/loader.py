@@ -11,6 +11,7 @@ from .policies import resolve_policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from threading import RLock
     from typing import Any
 
     from .models.policy import PolicyFile
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _first_spelling: dict[tuple[int, ...], str] = {}
+_locks: dict[int, RLock] = {}
 
 
 def load(
@@ -29,45 +31,57 @@ def load(
 
     Nothing of the plugin runs before the check is passed. `policy` is "default" (refuses what is
     unsafe or worse), "strict" (refuses any drift), "lenient" (only warns), a policy file's path or
-    a `PolicyFile`.
+    a `PolicyFile`. Threads may load at once: they take turns, so that each is checked against what
+    the others have registered.
 
     Raises `IncompatiblePluginError` when the policy refuses the plugin, when it cannot be read, or
-    when the file changed between check and load; `PolicyError` and `EnvironmentUnreadable` for
-    what their names say; otherwise whatever TensorFlow raises, with the findings attached as
-    `envlock_report`. Warns with `EnvlockWarning` about an unstamped plugin, and about what a
-    lenient policy lets pass.
+    when the file changed between check and load; `PolicyError`, `EnvironmentUnreadable`,
+    `KeyFileError` and, for a policy that demands trust without the package `cryptography`,
+    `DependencyMissing` for what their names say; otherwise whatever TensorFlow raises, with the
+    findings attached as `envlock_report`. Warns with `EnvlockWarning` about an unstamped plugin,
+    and about what a lenient policy lets pass.
     """
     from .checking import Checker
 
     chosen = resolve_policy(policy)
     name = plugin_path(path)
-    imported = "tensorflow" in sys.modules
-    checker = Checker.for_process(chosen)
-    report, identity = checker.check_for_load(name)
-    _enforce(report, chosen)
+    told = False
+    if "tensorflow" not in sys.modules:
+        # Whoever is refused is spared the seconds that TensorFlow's import takes.
+        with Checker.for_process(chosen) as checker:
+            report, _ = checker.check_for_load(name)
+        _enforce(report, chosen)
+        told = True
     import tensorflow
 
-    if not imported:
-        # Only now is it known what TensorFlow has really mapped and registered.
-        checker = Checker.for_process(chosen)
+    # Only now is it known what TensorFlow and other threads have really mapped and registered.
+    with _lock(), Checker.for_process(chosen) as checker:
         report, identity = checker.check_for_load(name)
-        if chosen.fails(report.verdict):
+        if not told or chosen.refuses(report):
             _enforce(report, chosen)
-    # TensorFlow keeps plugins by the spelling of their path, and a second spelling of a loaded
-    # file gives a module without its ops: use the first one.
-    if identity is not None:
-        name = _first_spelling.setdefault(identity, checker.loaded_as(identity) or name)
-    if _identity_now(name) != identity:
-        raise IncompatiblePluginError(
-            f"`{name}` changed while it was being checked; nothing was loaded",
-            report,
-            hint="load it again once whatever writes it has finished",
-        )
-    try:
-        return tensorflow.load_op_library(name)
-    except Exception as error:
-        _attach(error, report)
-        raise
+        # TensorFlow keeps plugins by the spelling of their path, and a second spelling of a loaded
+        # file gives a module without its ops: use the first one.
+        if identity is not None:
+            name = _first_spelling.setdefault(identity, checker.loaded_as(identity) or name)
+        if _identity_now(name) != identity:
+            raise IncompatiblePluginError(
+                f"`{name}` changed while it was being checked; nothing was loaded",
+                report,
+                hint="load it again once whatever writes it has finished",
+            )
+        try:
+            return tensorflow.load_op_library(name)
+        except Exception as error:
+            _attach(error, report)
+            raise
+
+
+def _lock() -> RLock:
+    """This process's lock: a forked child must not wait for a thread that only its parent has."""
+    from threading import RLock
+
+    pid = os.getpid()
+    return _locks.get(pid) or _locks.setdefault(pid, RLock())
 
 
 def plugin_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
@@ -88,8 +102,7 @@ def _identity_now(name: str) -> tuple[int, ...] | None:
 def _enforce(report: Report, policy: PolicyFile) -> None:
     from .render.text import summary
 
-    refused = policy.fails(report.verdict) or (policy.require_stamp and not report.plugin.stamped)
-    if refused:
+    if policy.refuses(report):
         text = summary(report)
         if policy.require_stamp and not report.plugin.stamped:
             text += "\n  error[require-stamp]: the policy demands a stamp, and it carries none"

@@ -74,7 +74,9 @@ def report_text(report: Report, *, verbose: bool = True) -> str:
 
 def summary(report: Report) -> str:
     """The findings that decide, as the text of an exception: cause, both values, remedy."""
-    decisive = [f for f in report.findings if f.verdict == report.verdict]
+    decisive = [
+        f for f in report.findings if f.verdict == report.verdict or f.rule.startswith("signature-")
+    ]
     lines = [headline(report)]
     for finding in decisive:
         lines += finding_lines(finding)
