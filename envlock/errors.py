@@ -15,12 +15,14 @@ class EnvlockError(Exception):
     """Base of everything envlock raises on purpose."""
 
     exit_status = 3
+    several_lines = False  # a report follows in the text, its names already made printable
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         if not message.isprintable():
             # Files and names that errors speak of may hold anything, also what steers terminals.
+            kept = "\n" if self.several_lines else ""
             message = "".join(
-                c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+                c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii")
                 for c in message
             )
         super().__init__(message)
@@ -78,6 +80,7 @@ class StampRefused(EnvlockError):
     """The environment named for the stamp could not load the plugin itself."""
 
     exit_status = 1
+    several_lines = True
 
     def __init__(self, message: str, report: Report, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -88,6 +91,7 @@ class IncompatiblePluginError(EnvlockError, RuntimeError):
     """`envlock.load` refuses, before a line of the plugin has run; see `.report`."""
 
     exit_status = 1
+    several_lines = True
 
     def __init__(self, message: str, report: Report, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
