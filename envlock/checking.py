@@ -181,7 +181,7 @@ class Checker:
         # Stripping takes away what tells the compilation; the manifest remembers.
         compilation = None if recorded is None else recorded.compilation
         plugin = read_identity(elf, compilation=compilation)
-        if recorded is not None and recorded.build_id is None:
+        if recorded is not None and _needs_digest(elf, recorded, plugin):
             plugin = read_identity(elf, compilation=compilation, digest=True)
         if prediction is None:
             prediction = self.predict(elf)
@@ -276,6 +276,19 @@ class Checker:
 
     def _unreadable(self, path: str, error: InputError) -> Report:
         return unreadable_report(path, error, self.summary)
+
+
+def _needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
+    """Whether the code has to tell that a manifest is this file's: where no build-id can.
+
+    GNU strip takes PT_GNU_RELRO away together with a build-id. The digest tells initialised data
+    by it, and would not be the recorded one.
+    """
+    if recorded.build_id is None or found.build_id is not None:
+        return recorded.build_id is None
+    from .elf.digest import PT_GNU_RELRO
+
+    return any(segment.type == PT_GNU_RELRO for segment in elf.segments)
 
 
 def unreadable_report(

@@ -35,10 +35,11 @@ def _identity(c: Comparison) -> Iterator[Answer]:
                 remedy=f"envlock stamp {c.plugin.name}",
             )
             return
-    if stamped.build_id is None and (stamped.code is None or found.code is None):
+    by_build_id = None not in (stamped.build_id, found.build_id)
+    if not by_build_id and (stamped.code is None or found.code is None):
         yield Unchecked(
             what="that the manifest describes this file",
-            why="it has no build-id, and its code digest was not compared",
+            why="it has no build-id to compare, and its code digest was not compared",
         )
 
 

@@ -101,7 +101,8 @@ def version(tool: str) -> str:
     """The line in which a tool says its version."""
     done = subprocess.run([tool, "--version"], capture_output=True, text=True)
     text = (done.stdout + done.stderr).strip().splitlines()
-    return next((line.strip() for line in text if any(c.isdigit() for c in line)), "")
+    line = next((line.strip() for line in text if any(c.isdigit() for c in line)), "")
+    return line.partition(" installed at ")[0]
 
 
 @dataclass(frozen=True)

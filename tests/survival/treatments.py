@@ -46,6 +46,9 @@ TREATMENTS: dict[str, Commands] = {
          "{file}"),
     ),
     "strip -R '.note.*'": (("{strip}", "-R", ".note.*", "{file}"),),
+    "strip -R '.note.*' --keep-section=.note.envlock": (
+        ("{strip}", "-R", ".note.*", "--keep-section=.note.envlock", "{file}"),
+    ),
     "install -s": (
         ("install", "-s", "--strip-program={strip}", "{file}", "{file}.installed"),
         ("mv", "{file}.installed", "{file}"),
