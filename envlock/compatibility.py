@@ -37,6 +37,7 @@ def compat(
     `tensorflow` and `tensorflow-cpu` where they differ for this plugin. Raises `ElfError`,
     `FileAccessError`, `ManifestError`, and `InputError` for an atlas.
     """
+    from .abi.assertions import asserts_counts
     from .abi.compat import Answer, all_releases
     from .atlas.collection import open_added, open_atlas
     from .atlas.link import Wants
@@ -54,7 +55,10 @@ def compat(
         else:
             needed, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
             wants = Wants(elf)
-            answers = [all_releases(wants, needed, one, built) for one in atlases]
+            asserting = asserts_counts(elf, wants.symbols)
+            answers = [
+                all_releases(wants, needed, one, built, asserting=asserting) for one in atlases
+            ]
         return CompatDocument(
             format=COMPAT_FORMAT,
             plugin=PluginSummary(

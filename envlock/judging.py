@@ -66,6 +66,22 @@ def judge_abi(
     """
     if plugin.compilation.uses_c_api_only:
         return AbiAnswer(known=True)
+    from .abi.assertions import assertion_findings
+
+    answer = _compared(elf, manifest, installed, distribution, prefix, atlases, asserted)
+    answer.findings = (*assertion_findings(elf, installed.version), *answer.findings)
+    return answer
+
+
+def _compared(
+    elf: ElfFile,
+    manifest: Manifest | None,
+    installed: Installed,
+    distribution: str | None,
+    prefix: str | None,
+    atlases: Sequence[str],
+    asserted: bool,
+) -> AbiAnswer:
     built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
     if manifest is not None and _same_build(manifest, installed):
         return AbiAnswer(known=True)
@@ -156,12 +172,15 @@ def fitting_releases(
     elf: ElfFile, recorded: Dependencies, built: str | None, distribution: str
 ) -> list[str]:
     """The public releases of a distribution that link and whose binary interface fits."""
+    from .abi.assertions import asserts_counts
     from .abi.compat import all_releases, fitting
     from .atlas.collection import open_atlas
     from .atlas.link import Wants
 
-    atlas = open_atlas()
-    return fitting(all_releases(Wants(elf), recorded, atlas, built), distribution)
+    wants = Wants(elf)
+    asserting = asserts_counts(elf, wants.symbols)
+    answers = all_releases(wants, recorded, open_atlas(), built, asserting=asserting)
+    return fitting(answers, distribution)
 
 
 def releases_that_fit(

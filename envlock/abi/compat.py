@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..atlas import link
 from ..models.dependencies import Dependencies
 from ..models.report import Finding, Unchecked, worse
+from .assertions import concerns, failing
 from .findings import compare
 
 TYPE_CHECKING = False
@@ -38,11 +39,14 @@ def all_releases(
     dependencies: Dependencies | Suspects | None,
     atlas: Atlas,
     built: str | None = None,
+    *,
+    asserting: bool = False,
 ) -> list[Answer]:
     """The answer for every release of the atlas, oldest first.
 
     `dependencies`: of a plugin whose release is known, those; of an unstamped one, the releases
-    that it can have been built with; None when nothing but the linker can be asked.
+    that it can have been built with; None when nothing but the linker can be asked. `asserting`:
+    its datasets check their reference counts, see `assertions`.
     """
     answers = []
     lacking = link.missing(wants, atlas)
@@ -58,6 +62,10 @@ def all_releases(
             answers.append(Answer(release, (), ()))
         else:
             answers.append(Answer(release, *dependencies.against(atlas, release)))
+        if asserting and not lack and concerns(release.version):
+            last = answers.pop()
+            findings = (failing(release.version), *last.findings)
+            answers.append(Answer(release, findings, last.unchecked))
     return answers
 
 

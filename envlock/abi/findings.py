@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..models.report import Finding, Unchecked
+from ..versions import order
 from .compare import Drift, drifts
 
 TYPE_CHECKING = False
@@ -27,6 +28,8 @@ WEAK = (
     "tensorflow::core::WeakRefCounted",
     "tensorflow::core::WeakRefCounted::WeakRefData",
 )
+#: Releases that a remedy lists.
+MAX_NAMED = 12
 _RULES = {
     "size": "abi-class-size",
     "member": "abi-class-layout",
@@ -168,7 +171,7 @@ def _finding(
         live=values[1],
         message=text,
         why=why,
-        remedy=_remedy(live, fitting),
+        remedy=_remedy(live, fitting, built),
         count=len(group),
         examples=(via,) if via else (),
     )
@@ -229,9 +232,16 @@ def _shift(group: Sequence[Drift]) -> str:
     return f"{shifts.pop():+d}" if len(shifts) == 1 and len(group) > 1 else ""
 
 
-def _remedy(live: Release, fitting: Sequence[str]) -> str:
+def _remedy(live: Release, fitting: Sequence[str], built: str | None) -> str:
+    """Another release where one fits: the one it was built with, else the nearest to the live."""
     rebuild = f"rebuild the plugin against TensorFlow {live.version}"
     if not fitting:
         return rebuild
-    best = fitting[-1]
-    return f"python -m pip install '{live.distribution}=={best}' (fits: {', '.join(fitting)}), or {rebuild}"
+    here = order(live.version)[1:2]
+    best = built if built in fitting else min(fitting, key=lambda v: _distance(order(v)[1:2], here))
+    named = ", ".join(fitting[:MAX_NAMED]) + (", ..." if len(fitting) > MAX_NAMED else "")
+    return f"pip install '{live.distribution}=={best}'  # fits: {named}; or {rebuild}"
+
+
+def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    return abs(sum(one) - sum(other))

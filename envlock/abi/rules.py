@@ -40,6 +40,14 @@ RULES: tuple[AbiRule, ...] = (
         "unsafe",
     ),
     AbiRule(
+        "abi-assertion",
+        "An assertion that is compiled into the plugin fails in this TensorFlow",
+        "Up to 2.7, TensorFlow's `Unref` resets a reference count only where NDEBUG is not defined, "
+        "and public builds define it. A dataset compiled without it checks the count in its "
+        "destructor. Other differences in NDEBUG were never seen to matter.",
+        "unsafe",
+    ),
+    AbiRule(
         "link-library",
         "A release has no library that the plugin needs",
         "Told by `compat` for releases that are not installed: none of the release's libraries has "
