@@ -12,17 +12,19 @@ import mmap
 import os
 import stat
 
-from .copying import Shrunk, copy_and_compare, mismatch, write_all
-from .elf.append import Plan, plan_append
+from .copying import BodyCopy, Shrunk, copy_and_compare, mismatch, write_all
+from .elf.append import Plan, body_size, plan_append
 from .elf.file import ElfFile
 from .elf.notes import APPENDED, find_stamp
-from .errors import FileAccessError, WriteError
+from .errors import EnvlockError, FileAccessError, WriteError
 from .scratch import CannotName, Scratch, close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Smaller libraries are copied faster than a thread is worth, in bytes.
+AHEAD_FROM = 8 << 20
 #: Signatures of the content, which is about to change.
 _CONTENT_SIGNATURES = ("security.ima", "security.evm")
 _ACL = "system.posix_acl_access"
@@ -56,6 +58,58 @@ class StampResult:
         self.notes = notes
 
 
+class Ahead:
+    """Copies the body of a large library while its manifest is being made; a context manager.
+
+    `elf` is the open source, the other arguments are those of `write_stamp`, which takes this and
+    uses what was copied if it still fits. Whatever stands in the way of an early copy is left to
+    `write_stamp` to find and to name.
+    """
+
+    def __init__(
+        self,
+        elf: ElfFile,
+        source: str | os.PathLike[str],
+        destination: str | os.PathLike[str] | None,
+    ) -> None:
+        self.elf = elf
+        self.source = os.fspath(source)
+        self.target = os.path.realpath(source if destination is None else os.fspath(destination))
+        self.keep = 0
+        self.scratch: Scratch | None = None
+        self.body: BodyCopy | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Ahead:
+        if self.elf.size >= AHEAD_FROM:
+            try:
+                self._begin()
+            except (EnvlockError, OSError, RuntimeError):
+                self.__exit__()
+        return self
+
+    def _begin(self) -> None:
+        old = _existing(self.target)
+        if old is not None:
+            _require_writable(self.target, old)
+        self.keep = body_size(self.elf)
+        fd = _open_source(self.source, self.elf.status)
+        self._open.callback(close, fd)
+        self.scratch = self._open.enter_context(Scratch(self.target))
+        body = BodyCopy(fd, self.scratch.fd, self.keep, self.target)
+        body.start()
+        self._open.callback(body.cancel)
+        self.body = body
+
+    def fits(self, target: str, plan: Plan) -> bool:
+        """Whether a plan can be completed from what was copied."""
+        return self.body is not None and self.target == target and self.keep == plan.keep
+
+    def __exit__(self, *_: object) -> None:
+        self.scratch = self.body = None
+        self._open.close()
+
+
 def write_stamp(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str] | None,
@@ -63,6 +117,7 @@ def write_stamp(
     *,
     signature: bytes | None = None,
     unchanged_since: os.stat_result | None = None,
+    ahead: Ahead | None = None,
 ) -> StampResult:
     """Write `source` with `payload` as its appended manifest, in place or to `destination`.
 
@@ -71,7 +126,7 @@ def write_stamp(
     replaced, the others keep the old content; that is what package caches (uv, conda) need, and
     the result says so. `signature` goes behind the manifest. `unchanged_since` is the status of
     the file that the manifest describes (`ElfFile.status`): a source that is another one by now
-    is refused.
+    is refused. `ahead` has copied its body already.
 
     Raises `FileAccessError` or `ElfError` for the source, `WriteError` for everything about the
     target, which then is as it was.
@@ -96,7 +151,7 @@ def write_stamp(
             return StampResult(target, 0, changed=False, hard_links=before.st_nlink - 1)
         fd = _open_source(source, before)
         try:
-            notes = _replace(fd, target, plan, payload, old, before)
+            notes = _replace(fd, target, plan, payload, old, before, ahead)
         finally:
             close(fd)
     links = old.st_nlink - 1 if old is not None else 0
@@ -163,11 +218,17 @@ def _replace(
     payload: bytes,
     old: os.stat_result | None,
     before: os.stat_result,
+    ahead: Ahead | None,
 ) -> list[str]:
     notes: list[str] = []
+    if ahead is not None and not ahead.fits(target, plan):
+        ahead = None
 
     def fill(scratch: Scratch) -> None:
-        copy_and_compare(fd, scratch.fd, plan, target)
+        if ahead is not None and ahead.body is not None and scratch is ahead.scratch:
+            ahead.body.finish(plan)
+        else:
+            copy_and_compare(fd, scratch.fd, plan, target)
         _read_back(scratch.fd, payload, target)
         if old is None:
             os.fchmod(scratch.fd, stat.S_IMODE(before.st_mode) & 0o777)
@@ -183,7 +244,7 @@ def _replace(
             raise _changed(target)
 
     try:
-        unsynced = _make(target, fill)
+        unsynced = _make(target, fill, None if ahead is None else ahead.scratch)
     except Shrunk:
         raise _changed(target) from None
     if unsynced is not None:
@@ -194,11 +255,16 @@ def _replace(
     return notes
 
 
-def _make(target: str, fill: Callable[[Scratch], None]) -> OSError | None:
-    """Make a file with `fill` and give it the target's name; what kept that from lasting."""
+def _make(
+    target: str, fill: Callable[[Scratch], None], begun: Scratch | None = None
+) -> OSError | None:
+    """Make a file with `fill` and give it the target's name; what kept that from lasting.
+
+    `begun` is an open scratch file to use instead of a new one; its owner closes it.
+    """
     try:
         try:
-            with Scratch(target) as scratch:
+            with Scratch(target) if begun is None else contextlib.nullcontext(begun) as scratch:
                 fill(scratch)
                 return scratch.rename()
         except CannotName:

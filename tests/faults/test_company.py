@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,28 @@ def test_a_second_stamp_between_two_steps(step: str, tmp_path: Path, library: Pa
         assert "was changed by another program" in (traced.said or "")
         assert payload_of(scene.source) == OTHER
     assert call(scene.source) == ANSWER
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("kind", ["in place", "new output", "replaced output"])
+def test_a_source_that_is_rewritten_behind_the_copy(
+    kind: str, tmp_path: Path, library: Path
+) -> None:
+    """The copy is of the old build then, whole and no longer wanted."""
+    scene = Scene(kind, tmp_path / "scene", library)
+    rebuilt: list[bytes] = []
+
+    def decide(at: Call) -> Order:
+        if at.name == "fsync" and not rebuilt:
+            time.sleep(0.02)  # more than the clock's step for modification times
+            rebuilt.append(scene.source.read_bytes())
+            scene.source.write_bytes(rebuilt[0])
+        return None
+
+    said = trace(scene.work, decide).said
+    assert "was changed by another program" in (said or "")
+    assert scene.state() == "old"
+    assert scene.litter() == []
 
 
 @pytest.mark.usefixtures("traced")
