@@ -11,14 +11,13 @@ import errno
 import os
 import threading
 
+from .elf.append import Plan
 from .errors import WriteError
 from .scratch import close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from .elf.append import Plan
 
 #: Bytes held in memory while comparing, and given to the kernel at once while copying.
 BLOCK = 1 << 20
@@ -68,6 +67,54 @@ def copy_and_compare(source: int, out: int, plan: Plan, target: str) -> None:
         copier.finish()
     finally:
         copier.stop = True
+
+
+class BodyCopy:
+    """The part of a library that no manifest changes, copied and read back in a thread.
+
+    `start` it, then either `finish`, which raises what `copy_and_compare` raises and completes the
+    file by a plan that keeps exactly this part, or `cancel`. The descriptors stay the caller's.
+    """
+
+    def __init__(self, source: int, out: int, size: int, target: str) -> None:
+        self.source = source
+        self.out = out
+        self.size = size
+        self.target = target
+        self._copier = _Copier(source, out, Plan(size, [], []))
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="envlock-body", daemon=True)
+
+    def start(self) -> None:
+        """Raises `RuntimeError` where no thread is to be had."""
+        self._thread.start()
+
+    def finish(self, plan: Plan) -> None:
+        """Wait for the body, then add what the plan has beyond it, read it back and sync."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        for offset, content in plan.patches:
+            os.pwrite(self.out, content, offset)
+            if os.pread(self.out, len(content), offset) != content:
+                raise mismatch(self.target, f"the header at offset {offset} differs")
+        rest = _Copier(self.source, self.out, plan)
+        rest.done = plan.keep
+        rest.copy_tail()
+        _compare_tail(self.source, self.out, plan, self.target, rest)
+
+    def cancel(self) -> None:
+        """Stop as soon as possible, and wait for that."""
+        self._copier.stop = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._copier.start()
+            _compare(self.source, self.out, self._copier.plan, self.target, self._copier)
+            self._copier.finish()
+        except BaseException as error:
+            self._error = error
 
 
 class _Copier:
@@ -120,9 +167,21 @@ class _Copier:
                 self.news.notify_all()
 
     def _copy_all(self) -> None:
-        plan = self.plan
-        self._copy(0, plan.keep, plan.patches)
-        for piece in plan.pieces:
+        self._copy(0, self.plan.keep, self.plan.patches)
+        self._copy_pieces()
+
+    def copy_tail(self) -> None:
+        """What stands behind the kept part, in the calling thread, and all of it to the disk."""
+        try:
+            self._copy_pieces()
+            os.fsync(self.out)
+        finally:
+            close(self.source)
+            close(self.out)
+            self.ended = True
+
+    def _copy_pieces(self) -> None:
+        for piece in self.plan.pieces:
             if isinstance(piece, bytes):
                 write_all(self.out, piece)
                 self._arrived(len(piece))
@@ -239,8 +298,12 @@ def write_all(fd: int, content: bytes) -> None:
 
 
 def _compare(source: int, out: int, plan: Plan, target: str, copier: _Copier) -> None:
+    _compare_range(source, 0, out, 0, plan.keep, plan.patches, target, copier)
+    _compare_tail(source, out, plan, target, copier)
+
+
+def _compare_tail(source: int, out: int, plan: Plan, target: str, copier: _Copier) -> None:
     at = plan.keep
-    _compare_range(source, 0, out, 0, at, plan.patches, target, copier)
     for piece in plan.pieces:
         if isinstance(piece, bytes):
             copier.wait(at + len(piece))

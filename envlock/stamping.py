@@ -113,9 +113,10 @@ def stamp(
     `ElfError` when the file is no shared library with section headers, `WriteError` when nothing
     could be written, `KeyFileError` and `DependencyMissing` for the key.
     """
-    from .writing import write_stamp
+    from .writing import Ahead, write_stamp
 
     path = os.fspath(plugin)
+    target = None if output is None else os.fspath(output)
     key = None
     if sign is not None:
         from .trust.keys import read_private
@@ -125,23 +126,29 @@ def stamp(
     commands = _commands(compile_commands, compile_command)
     with ElfFile.open(path) as elf:
         require_plugin(elf)
-        prediction = checker.predict(elf)
-        elf.forget()
-        checker.scope.pool.forget()
-        report = checker.judge_unstamped(elf, prediction)
-        refused = report.verdict in ("unsafe", "incompatible")
-        if refused and not force:
-            raise StampRefused(_refusal(path, report), report, hint=_hint(report))
-        replaced = _has_stamp(elf)
-        evidence, remarks = _recompiled(elf, commands)
-        manifest = build_manifest(
-            checker, elf, prediction, forced=refused, record_ops=record_ops, evidence=evidence
-        )
-        payload = encode_manifest(manifest)
-        signature, signer, said = _signature(elf, payload, key)
-        opened = elf.status
-    target = None if output is None else os.fspath(output)
-    result = write_stamp(path, target, payload, signature=signature, unchanged_since=opened)
+        with Ahead(elf, path, target) as ahead:
+            prediction = checker.predict(elf)
+            elf.forget()
+            checker.scope.pool.forget()
+            report = checker.judge_unstamped(elf, prediction)
+            refused = report.verdict in ("unsafe", "incompatible")
+            if refused and not force:
+                raise StampRefused(_refusal(path, report), report, hint=_hint(report))
+            replaced = _has_stamp(elf)
+            evidence, remarks = _recompiled(elf, commands)
+            manifest = build_manifest(
+                checker, elf, prediction, forced=refused, record_ops=record_ops, evidence=evidence
+            )
+            payload = encode_manifest(manifest)
+            signature, signer, said = _signature(elf, payload, key)
+            result = write_stamp(
+                path,
+                target,
+                payload,
+                signature=signature,
+                unchanged_since=elf.status,
+                ahead=ahead,
+            )
     return StampDocument(
         format=STAMP_FORMAT,
         path=result.path,

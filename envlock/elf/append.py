@@ -122,6 +122,15 @@ def plan_append(elf: ElfFile, payload: bytes, signature: bytes | None = None) ->
     return _Planner(elf, names, ours).plan(note)
 
 
+def body_size(elf: ElfFile) -> int:
+    """How much of a library stays in front of any manifest: the `keep` of every plan, in bytes."""
+    ours = [s for s in elf.sections if s.name == SECTION and not s.flags & SHF_ALLOC]
+    index = elf.section_names_index
+    if not 0 < index < len(elf.sections):
+        return 0
+    return _Planner(elf, elf.sections[index], ours).keep
+
+
 class _Planner:
     def __init__(self, elf: ElfFile, names: Section, ours: list[Section]) -> None:
         self.elf = elf
@@ -129,6 +138,12 @@ class _Planner:
         self.ours = ours
         self.header = elf.struct("IIQQQQIIQQ" if elf.bits == 64 else "IIIIIIIIII")
         self.word = elf.bits // 8
+
+    @property
+    def keep(self) -> int:
+        """Where the tail starts, old or new."""
+        start = self._tail_start()
+        return self.elf.size if start is None else start
 
     def _tail_start(self) -> int | None:
         """Where an earlier tail starts, if the file still ends in exactly one."""
@@ -164,8 +179,7 @@ class _Planner:
 
     def plan(self, note: bytes) -> Plan:
         elf = self.elf
-        start = self._tail_start()
-        keep = elf.size if start is None else start
+        keep = self.keep
         padding = -keep % 4
         name_offset, added = self._name()
         names_size = self.names.size + len(added)
