@@ -7,17 +7,20 @@ import os
 from .._version import __version__
 from ..environment.live import Environment
 from ..errors import UsageError
+from ..linker.parallel import Beside
 from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
 from .fingerprint import fingerprint, part_digests
 from .integrity import find_problems
 from .native import read_native
 from .packages import Installed, read_packages
-from .plugins import plugin_entries
+from .plugins import environment_plugins, plugin_entries
 from .variables import read_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ..models.snapshot import NativeFacts
 
 INTEGRITY = ("none", "quick", "full")
 
@@ -39,11 +42,16 @@ def snapshot(
         raise UsageError(f"`{integrity}` is no kind of integrity check: {', '.join(INTEGRITY)}")
     environment = env if isinstance(env, Environment) else Environment.open(env)
     installed = Installed(environment)
-    packages = read_packages(installed)
-    native = read_native(environment, installed)
-    problems, edited = find_problems(environment, installed, integrity)
-    variables = read_variables(environment.paths, environ)
-    plugins = plugin_entries(environment, installed, edited)
+    with Beside(
+        lambda: (read_native(environment, installed), environment_plugins(environment))
+    ) as reading:
+        packages = read_packages(installed)
+        problems, edited = find_problems(environment, installed, integrity)
+        variables = read_variables(environment.paths, environ)
+        native: NativeFacts
+        paths: list[str]
+        native, paths = reading.result()
+    plugins = plugin_entries(environment, installed, paths, edited)
     digests = part_digests(environment.python, packages, native, variables, plugins, problems)
     return Snapshot(
         format=SNAPSHOT_FORMAT,

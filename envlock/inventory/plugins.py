@@ -13,7 +13,7 @@ from ..models.snapshot import PluginEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..environment.live import Environment
     from .packages import Installed
@@ -119,12 +119,10 @@ def environment_plugins(environment: Environment) -> list[str]:
 
 
 def plugin_entries(
-    environment: Environment, installed: Installed, edited: frozenset[str]
+    environment: Environment, installed: Installed, paths: Iterable[str], edited: frozenset[str]
 ) -> tuple[PluginEntry, ...]:
-    """The plugins as a snapshot records them."""
-    entries = [
-        _entry(environment, installed, path, edited) for path in environment_plugins(environment)
-    ]
+    """The plugins (`environment_plugins`) as a snapshot records them."""
+    entries = [_entry(environment, installed, path, edited) for path in paths]
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from io import RawIOBase
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     T = TypeVar("T")
     R = TypeVar("R")
@@ -183,3 +183,38 @@ def _write_all(out: RawIOBase, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[out.write(view) or 0 :]
+
+
+class Beside:
+    """One function in a forked child while this process does something else; a context manager.
+
+    Where forking does not pay (one core, threads), `result` calls the function here and then.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._child: _Child | None = None
+
+    def __enter__(self) -> Beside:
+        if workers_for(2 * FEWEST_EACH) > 1:
+            tokens, writer = os.pipe()
+            os.write(writer, _TOKEN.pack(0))
+            os.close(writer)
+            self._child = _start(lambda _: self._function(), [None], [0], 1, tokens)
+            os.close(tokens)
+        return self
+
+    def result(self) -> Any:
+        """What the function gives or raises; computed here when the child died."""
+        results: dict[int, Any] = {}
+        if self._child is not None:
+            while self._child.read(results):
+                pass
+            self.__exit__()
+        answer = results.get(0)
+        return self._function() if answer is None or isinstance(answer, Died) else answer
+
+    def __exit__(self, *_: object) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end({})
