@@ -67,7 +67,7 @@ def _check_rules(policy: PolicyFile, name: str) -> None:
     for setting in policy.rules:
         if setting.rule not in known:
             raise PolicyError(
-                f"the policy `{name}` sets `{setting.rule}`, and there is no such rule",
+                f"the policy `{name}` sets `{setting.rule:.100}`, and there is no such rule",
                 hint="docs/rules.md lists the rules",
             )
 

@@ -45,10 +45,12 @@ class Dynamic:
         self._strtab = 0
         self._strsz = 0
         if DT_STRTAB in self._first:
-            self._strsz = self._first.get(DT_STRSZ, 0)
-            self._strtab = elf.offset_of(
-                self._first[DT_STRTAB], self._strsz, "the dynamic string table"
-            )
+            address = self._first[DT_STRTAB]
+            self._strtab = elf.offset_of(address, 0, "the dynamic string table")
+            # The dynamic linker does not look at DT_STRSZ.
+            most = min(elf.loaded_behind(address), elf.size - self._strtab)
+            stated = self._first.get(DT_STRSZ, 0)
+            self._strsz = stated if 0 < stated <= most else most
 
     def _entries(self) -> list[tuple[int, int]]:
         elf = self.elf
@@ -56,8 +58,11 @@ class Dynamic:
         if segment is None:
             raise ElfError(f"`{elf.path}` has no dynamic section: it is not a shared library")
         layout = elf.struct("QQ" if elf.bits == 64 else "II")
-        size = min(segment.filesz, MAX_ENTRIES * layout.size)
-        raw = elf.read(segment.offset, size - size % layout.size, "the dynamic section")
+        # The dynamic linker goes by its address, and to DT_NULL.
+        place = elf.offset_of(segment.vaddr, layout.size, "the dynamic section")
+        most = min(elf.loaded_behind(segment.vaddr), elf.size - place, MAX_ENTRIES * layout.size)
+        size = min(segment.filesz, most)
+        raw = elf.read(place, size - size % layout.size, "the dynamic section")
         found = []
         for tag, value in layout.iter_unpack(raw):
             if tag == DT_NULL:

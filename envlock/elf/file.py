@@ -356,6 +356,13 @@ class ElfFile:
                     return offset
         raise self.damaged(f"{what} at address {address:#x} is in no loaded segment")
 
+    def loaded_behind(self, address: int) -> int:
+        """How many bytes of the file are loaded from an address on; 0 outside of PT_LOAD."""
+        for segment in self.segments:
+            if segment.type == PT_LOAD and 0 <= address - segment.vaddr < segment.filesz:
+                return segment.vaddr + segment.filesz - address
+        return 0
+
     @property
     def dynamic(self) -> Dynamic:
         """The dynamic section. Raises `ElfError` when there is none or it is damaged."""

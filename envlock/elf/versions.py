@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dynamic import DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, Dynamic
+from .dynamic import DT_VERDEF, DT_VERNEED, Dynamic
 
 VER_FLG_BASE, VER_FLG_WEAK = 1, 2
 MAX_VERSIONS = 1 << 15
@@ -21,6 +21,13 @@ class NeededVersion:
         self.flags = flags
         self.index = index
         self.hidden = hidden
+
+    @property
+    def sound(self) -> bool:
+        """Whether its hash is its name's; with another, no definition of it is ever found."""
+        from .symbols import sysv_hash
+
+        return self.name_hash == sysv_hash(self.name)
 
     @property
     def weak(self) -> bool:
@@ -50,21 +57,26 @@ class VersionDefinitions:
 
 
 def read_needs(dynamic: Dynamic) -> tuple[VersionNeed, ...]:
-    """Walk the verneed chain; a chain that loops or leaves the file raises `ElfError`."""
+    """Walk the verneed chain as `_dl_check_map_versions` (elf/dl-version.c) does: to its end,
+    whatever DT_VERNEEDNUM and vn_cnt say.
+
+    A chain that loops or leaves the file, or records of another format, raise `ElfError`.
+    """
     elf = dynamic.elf
     address = dynamic.get(DT_VERNEED)
     if address is None:
         return ()
     header, aux = elf.struct("HHIII"), elf.struct("IHHII")
-    limit = min(dynamic.get(DT_VERNEEDNUM) or 0, MAX_VERSIONS)
     found: list[VersionNeed] = []
     total = 0
-    for _ in range(limit):
+    while True:
         at = elf.offset_of(address, 16, "a version need")
-        _, count, file, first, following = elf.unpack(header, at, "a version need")
+        version, _, file, first, following = elf.unpack(header, at, "a version need")
+        if version != 1:
+            raise elf.damaged(f"a version need has format {version}, the dynamic linker knows 1")
         versions = []
         place = address + first
-        for _ in range(count):
+        while True:
             total += 1
             if total > MAX_VERSIONS:
                 raise elf.damaged(f"more than {MAX_VERSIONS} needed versions")
@@ -79,13 +91,12 @@ def read_needs(dynamic: Dynamic) -> tuple[VersionNeed, ...]:
             place += step
         found.append(VersionNeed(dynamic.string(file, "a version need's file"), tuple(versions)))
         if not following:
-            break
+            return tuple(found)
         address += following
-    return tuple(found)
 
 
 def read_definitions(dynamic: Dynamic) -> VersionDefinitions:
-    """Walk the verdef chain; the base definition (the soname) is not a version."""
+    """Walk the verdef chain to its end; the base definition (the soname) is not a version."""
     elf = dynamic.elf
     address = dynamic.get(DT_VERDEF)
     if address is None:
@@ -93,7 +104,7 @@ def read_definitions(dynamic: Dynamic) -> VersionDefinitions:
     header, aux = elf.struct("HHHHIII"), elf.struct("II")
     by_index: dict[int, bytes] = {}
     names = set()
-    for _ in range(min(dynamic.get(DT_VERDEFNUM) or 0, MAX_VERSIONS)):
+    for _ in range(MAX_VERSIONS):
         at = elf.offset_of(address, 20, "a version definition")
         _, flags, index, count, _, first, following = elf.unpack(header, at, "a version definition")
         if count:
@@ -104,6 +115,6 @@ def read_definitions(dynamic: Dynamic) -> VersionDefinitions:
             if not flags & VER_FLG_BASE:
                 names.add(text)
         if not following:
-            break
+            return VersionDefinitions(by_index, frozenset(names), True)
         address += following
-    return VersionDefinitions(by_index, frozenset(names), True)
+    raise elf.damaged(f"more than {MAX_VERSIONS} defined versions")

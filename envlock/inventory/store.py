@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sqlite3
+import sys
 import zlib
 
 from ..errors import InputError, UsageError, WriteError
@@ -130,6 +131,12 @@ class Store:
             hint=f"move it away and start a new one: mv {self.path} {self.path}.damaged",
         ) from None
 
+    def _bound(self) -> None:
+        """No value is longer than the file, whatever a damaged row says; Python 3.11 and later."""
+        if self._connection is not None and sys.version_info >= (3, 11):
+            longest = min(os.path.getsize(self.path) + (1 << 16), SNAPSHOT_LIMIT)
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+
     def __enter__(self) -> Self:
         return self
 
@@ -166,6 +173,8 @@ class Store:
             zlib.compress(text.encode("utf-8")),
         )
         connection = self._db()
+        if sys.version_info >= (3, 11):
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SNAPSHOT_LIMIT)
         try:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
@@ -183,12 +192,13 @@ class Store:
         if self._connection is None:
             return []
         names = [column.strip() for column in _COLUMNS.split(",")]
+        self._bound()
         try:
             rows = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM snapshots {where}", values
             ).fetchall()
             return [decode(SavedSnapshot, dict(zip(names, row))) for row in rows]
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
             self._fail(error)
         except ValidationError as problem:
             raise InputError(f"the store `{self.path}` is damaged: {problem}") from None
@@ -216,13 +226,14 @@ class Store:
         """The whole snapshot of an entry; raises `InputError` where it is damaged."""
         from .files import parse_snapshot
 
+        self._bound()
         try:
             row = (
                 self._db()
                 .execute("SELECT document FROM snapshots WHERE id = ?", (entry.id,))
                 .fetchone()
             )
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
             self._fail(error)
         label = f"snapshot @{entry.id} in `{self.path}`"
         if row is None or not isinstance(row[0], bytes):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
 PAGE = 4096
+#: Bytes that a process can map at most, on the machines of today.
+ADDRESS_SPACE = 1 << 47
 #: ELFOSABI values that glibc accepts: SYSV, and GNU with an ABI version below LIBC_ABI_MAX.
 _OSABI_GNU = 3
 _GNU_ABI_VERSIONS = 4
@@ -222,8 +224,14 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
         return Rejection("refused", "header", "object file has no loadable segments", by_path=False)
     if elf.type != ET_DYN:
         return Rejection("refused", "flags", "cannot dynamically load executable", by_path=False)
-    if dynamic_segment is None or empty_dynamic:
+    if dynamic_segment is None or empty_dynamic or not dynamic_segment.vaddr:
         return Rejection("refused", "header", "object file has no dynamic section", by_path=False)
+    lowest = loads[0].vaddr & -PAGE
+    length = max(segment.vaddr + segment.memsz for segment in loads) - lowest
+    widest = max((s.align for s in loads if s.align & (s.align - 1) == 0), default=0)
+    if length + widest > ADDRESS_SPACE:
+        text = "failed to map segment from shared object"
+        return Rejection("refused", "header", text, by_path=False)
     # Pages wholly behind the end of the file exist in the mapping; touching one is a SIGBUS.
     last_page = (elf.size + PAGE - 1) & -PAGE
     end = max(segment.offset + segment.filesz for segment in loads)

@@ -20,6 +20,7 @@ from .mapping import Mapper, relocation_order
 from .prediction import MissingSymbol, MissingVersion, Prediction
 from .scope import LoadedObject, Namespace
 from .search import NotFound
+from .soundness import names_itself, verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class _Opening:
             names = provider.library.definitions.names
             every = provider.library.definitions.by_index.values()
             for version in need.versions:
-                if version.name in names or version.name in every:
+                if version.sound and (version.name in names or version.name in every):
                     continue
                 text = _text(version.name)
                 missing.append(MissingVersion(text, file, provider.path, item.path, version.weak))
@@ -230,6 +231,7 @@ class _Opening:
         missing: list[MissingSymbol] = []
         for item in order:
             if item.library is not None:
+                verify(item.library.elf)
                 self._relocate_one(item, item.library, (shared, own), missing)
         self.prediction.missing_symbols = tuple(missing)
 
@@ -254,6 +256,7 @@ class _Opening:
         for index, binding_class in relocations.references:
             symbol = table.symbol(index)
             if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
+                names_itself(library.elf, symbol)
                 continue
             if symbol.name in _OPENERS:
                 prediction.unchecked += (
@@ -325,6 +328,9 @@ def _version_of(library: Library, index: int) -> Version | None:
     if raw is None:
         return None
     known = library.versions.get(raw & 0x7FFF)
+    if known is None and library.versions and raw & 0x7FFF > max(library.versions):
+        # `l_versions` has no such element: whatever stands behind it is taken for a version.
+        raise library.elf.damaged(f"symbol {index} has version {raw & 0x7FFF}, there is none")
     if known is None or not known[0]:
         return None
     return Version(*known)

@@ -214,7 +214,7 @@ def holds(marker: Marker | None, values: Mapping[str, Any], **more: Any) -> bool
     counts as holding, so that no package is lost."""
     try:
         return marker is None or marker.evaluate(dict(values), **more)
-    except ValueError:  # UndefinedComparison, UndefinedEnvironmentName, InvalidVersion
+    except (ValueError, LookupError):  # UndefinedComparison, UndefinedEnvironmentName
         return True
 
 

@@ -1,0 +1,220 @@
+"""Tables that the dynamic linker trusts and acts on: what in them would end the process.
+
+Linkers write none of this; damaged and hostile files have it. Mirrors `elf_get_dynamic_info`
+(elf/get-dynamic-info.h), `elf_machine_rela` (dl-machine.h) and `call_init` (elf/dl-init.c), which
+check nothing or answer with an assertion.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..elf.dynamic import (
+    DT_FLAGS,
+    DT_JMPREL,
+    DT_PLTREL,
+    DT_PLTRELSZ,
+    DT_RELA,
+    DT_RELACOUNT,
+    DT_RELAENT,
+    DT_RELASZ,
+    DT_STRTAB,
+    DT_SYMTAB,
+    DT_TEXTREL,
+    DT_VERDEF,
+    DT_VERNEED,
+    DT_VERSYM,
+)
+from ..elf.file import PF_W, PF_X, PT_LOAD, ElfFile
+from ..elf.symbols import SHN_UNDEF, STB_WEAK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..elf.file import Segment
+    from ..elf.symbols import Symbol
+
+DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_INIT_ARRAYSZ = 12, 13, 25, 27
+DF_TEXTREL = 4
+PAGE = 4096
+#: Relocations looked at in each table; what is damaged by accident shows in the first ones.
+MAX_RELOCATIONS = 1 << 14
+MAX_CONSTRUCTORS = 1 << 12
+
+#: Machines whose relocations carry addends: the types that glibc knows, R_*_RELATIVE and
+#: R_*_IRELATIVE.
+_TYPES = {
+    62: (frozenset((0, 1, 2, 5, 6, 7, 8, 10, 16, 17, 18, 32, 33, 36, 37)), 8, 37),
+    183: (frozenset((0, 257, 1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032)), 1027, 1032),
+}
+
+
+def verify(elf: ElfFile) -> None:
+    """Raise `ElfError` for a library whose tables dlopen would choke on."""
+    dynamic = elf.dynamic
+    for tag, name in ((DT_STRTAB, "DT_STRTAB"), (DT_SYMTAB, "DT_SYMTAB")):
+        address = dynamic.get(tag)
+        if address is None:
+            raise elf.damaged(f"its dynamic section has no {name}, which dlopen reads in any case")
+        segment = _segment(elf, address)
+        if segment is not None and not segment.flags & 7:
+            raise elf.damaged(f"what {name} points to is not readable")
+    if dynamic.get(DT_VERSYM) is None:
+        for tag, name in ((DT_VERNEED, "DT_VERNEED"), (DT_VERDEF, "DT_VERDEF")):
+            if dynamic.get(tag) is not None:
+                raise elf.damaged(f"it has {name}, but no DT_VERSYM")
+    for tag, name in ((DT_INIT, "DT_INIT"), (DT_FINI, "DT_FINI")):
+        address = dynamic.get(tag)
+        if address:
+            _executable(elf, address, name)
+    if elf.bits == 64 and elf.byte_order == sys.byteorder and elf.machine_number in _TYPES:
+        _relocations(elf)
+
+
+def names_itself(elf: ElfFile, symbol: Symbol) -> None:
+    """Raise `ElfError` for a reference that can bind to nothing but its own, undefined symbol."""
+    if symbol.section == SHN_UNDEF and symbol.binding != STB_WEAK:
+        name = symbol.name.decode("utf-8", "backslashreplace")
+        raise elf.damaged(
+            f"a relocation names symbol {symbol.index} (`{name:.100}`), which is undefined but "
+            "local or hidden"
+        )
+
+
+def _segment(elf: ElfFile, address: int) -> Segment | None:
+    for segment in elf.segments:
+        if segment.type == PT_LOAD and address in _pages(segment):
+            return segment
+    return None
+
+
+def _pages(segment: Segment) -> range:
+    """The addresses of a segment: the kernel maps whole pages."""
+    end = segment.vaddr + max(segment.memsz, segment.filesz)
+    return range(segment.vaddr & -PAGE, end + PAGE - 1 & -PAGE)
+
+
+def _executable(elf: ElfFile, address: int, what: str) -> None:
+    segment = _segment(elf, address)
+    if segment is None or not segment.flags & PF_X:
+        raise elf.damaged(f"{what} is {address:#x}, where there is no code")
+
+
+def _relocations(elf: ElfFile) -> None:
+    dynamic = elf.dynamic
+    known, relative, indirect = _TYPES[elf.machine_number]
+    tables = []
+    if dynamic.get(DT_RELA) is not None:
+        entry = dynamic.get(DT_RELAENT)
+        if entry != 24:
+            raise elf.damaged(f"DT_RELAENT is {entry}, not 24: ld.so ends the process")
+        tables.append((DT_RELA, DT_RELASZ, dynamic.get(DT_RELACOUNT) or 0))
+    if dynamic.get(DT_JMPREL) is not None:
+        kind = dynamic.get(DT_PLTREL)
+        if kind != DT_RELA:
+            raise elf.damaged(
+                f"DT_PLTREL is {kind}, not DT_RELA ({DT_RELA}): ld.so ends the process"
+            )
+        if not dynamic.get(DT_PLTRELSZ):
+            raise elf.damaged("it has DT_JMPREL, but DT_PLTRELSZ is 0: no call would be bound")
+        tables.append((DT_JMPREL, DT_PLTRELSZ, 0))
+    writable = _writable(elf)
+    constructors: dict[int, int] = {}
+    first = dynamic.get(DT_INIT_ARRAY) or 0
+    last = first + (dynamic.get(DT_INIT_ARRAYSZ) or 0) if first else 0
+    segment = _segment(elf, first)
+    whole = segment is not None and last - 1 in _pages(segment)
+    if last > first and (last - first > 8 * MAX_CONSTRUCTORS or not whole):
+        raise elf.damaged(
+            f"its constructors ({last - first} bytes at {first:#x}) are not all there"
+        )
+    for tag, size_tag, leading in tables:
+        address, size = dynamic.get(tag) or 0, dynamic.get(size_tag) or 0
+        count = size // 24
+        if not address or not count:
+            continue
+        start = elf.offset_of(address, count * 24, "a relocation table")
+        leading = min(leading, count)
+        if leading:
+            _leading(elf, start, leading, relative, writable)
+        _entries(elf, start, leading, count, known, indirect, writable)
+        _constructors(elf, start, count, leading, relative, range(first, last, 8), constructors)
+    for place, function in constructors.items():
+        _executable(elf, function, f"the constructor at {place:#x}")
+
+
+def _leading(elf: ElfFile, start: int, count: int, relative: int, writable: list[range]) -> None:
+    """The relative relocations: the first and the last, for they are sorted by address."""
+    layout = elf.struct("QQq")
+    for number in (0, count - 1):
+        place, info, _ = elf.unpack(layout, start + 24 * number, "a relocation")
+        if info & 0xFFFFFFFF != relative:
+            raise elf.damaged(
+                f"DT_RELACOUNT is {count}, but relocation {number} is of type "
+                f"{info & 0xFFFFFFFF}: ld.so ends the process"
+            )
+        _place(elf, place, place, writable)
+
+
+def _entries(
+    elf: ElfFile,
+    start: int,
+    leading: int,
+    count: int,
+    known: frozenset[int],
+    indirect: int,
+    writable: list[range],
+) -> None:
+    """The others: types that ld.so knows, places that it can write to."""
+    count = min(count - leading, MAX_RELOCATIONS)
+    if count <= 0:
+        return
+    raw = elf.read(start + 24 * leading, 24 * count, "a relocation table")
+    words = memoryview(raw).cast("Q")
+    places = words[0::3].tolist()
+    types = {info & 0xFFFFFFFF for info in dict.fromkeys(words[1::3].tolist())}
+    for kind in types - known:
+        raise elf.damaged(f"relocation type {kind} is none that the dynamic linker knows")
+    _place(elf, min(places), max(places), writable)
+    if indirect in types:
+        for number in range(count):
+            if words[3 * number + 1] & 0xFFFFFFFF == indirect:
+                _executable(elf, words[3 * number + 2], "an indirect function's resolver")
+
+
+def _place(elf: ElfFile, lowest: int, highest: int, writable: list[range]) -> None:
+    for place in (lowest, highest):
+        if not any(place in pages and place + 7 in pages for pages in writable):
+            raise elf.damaged(f"a relocation writes to {place:#x}, where nothing can be written")
+
+
+def _writable(elf: ElfFile) -> list[range]:
+    """Address ranges that ld.so can write to; with DT_TEXTREL it makes everything writable."""
+    dynamic = elf.dynamic
+    every = dynamic.get(DT_TEXTREL) is not None or (dynamic.get(DT_FLAGS) or 0) & DF_TEXTREL
+    return [
+        _pages(segment)
+        for segment in elf.segments
+        if segment.type == PT_LOAD and (every or segment.flags & PF_W)
+    ]
+
+
+def _constructors(
+    elf: ElfFile,
+    start: int,
+    count: int,
+    leading: int,
+    relative: int,
+    slots: range,
+    found: dict[int, int],
+) -> None:
+    """The addends of relative relocations of the constructors' slots."""
+    if not slots:
+        return
+    from bisect import bisect_left
+
+    words = elf.words(start, count * 3, 8)
+    low = bisect_left(words[0 : 3 * leading : 3], slots.start)
+    for number in range(low, min(count, low + len(slots))):
+        place, info, addend = words[3 * number : 3 * number + 3]
+        if place in slots and info == relative:
+            found[place] = addend
