@@ -151,7 +151,7 @@ def write_stamp(
             return StampResult(target, 0, changed=False, hard_links=before.st_nlink - 1)
         fd = _open_source(source, before)
         try:
-            notes = _replace(fd, target, plan, payload, old, before, ahead)
+            notes = _replace(fd, source, target, plan, payload, old, before, ahead)
         finally:
             close(fd)
     links = old.st_nlink - 1 if old is not None else 0
@@ -213,6 +213,7 @@ def _open_source(source: str, before: os.stat_result) -> int:
 
 def _replace(
     fd: int,
+    source: str,
     target: str,
     plan: Plan,
     payload: bytes,
@@ -238,7 +239,7 @@ def _replace(
         os.fsync(scratch.fd)
         # ctime is left out: taking a hard link elsewhere changes it, and no byte.
         if not _same(os.fstat(fd), before):
-            raise _changed(target)
+            raise _changed(source)
         now = _existing(target)
         if (now is None) != (old is None) or (now and old and not _same(now, old)):
             raise _changed(target)
@@ -246,7 +247,7 @@ def _replace(
     try:
         unsynced = _make(target, fill, None if ahead is None else ahead.scratch)
     except Shrunk:
-        raise _changed(target) from None
+        raise _changed(source) from None
     if unsynced is not None:
         notes.append(
             f"`{target}` is in place, but its folder could not be brought to the disk "

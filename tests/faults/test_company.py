@@ -133,7 +133,7 @@ def test_a_source_that_is_rewritten_behind_the_copy(
         return None
 
     said = trace(scene.work, decide).said
-    assert "was changed by another program" in (said or "")
+    assert f"`{scene.source}` was changed by another program" in (said or "")
     assert scene.state() == "old"
     assert scene.litter() == []
 
