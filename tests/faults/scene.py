@@ -8,9 +8,12 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
+from envlock import writing
+from envlock.elf import ElfFile
 from envlock.errors import EnvlockError
-from envlock.writing import StampResult, write_file, write_stamp
+from envlock.writing import Ahead, StampResult, write_file, write_stamp
 from tests.faults.tracing import Call, Fail, Order
 
 PAYLOAD = b'{"format":"envlock.manifest/1","number":1}'
@@ -24,18 +27,23 @@ def outcome(result: StampResult | None) -> str:
 
 @dataclass
 class Scene:
-    """`kind`: "in place", "new output", "replaced output" or "report" (no plugin: write_file)."""
+    """`kind`: "in place", "new output", "replaced output" or "report" (no plugin: write_file).
+
+    "in place, ahead": as large libraries are stamped, with the body copied before the manifest.
+    """
 
     kind: str
     folder: Path
     library: Path
     old: bytes | None = None
     new: bytes = b""
+    went_ahead: bool = False
 
     def __post_init__(self) -> None:
         self.prepare()
         self.old = self.target.read_bytes() if self.target.exists() else None
         assert self.work() == "written"
+        assert self.went_ahead == self.kind.endswith("ahead")
         self.new = self.target.read_bytes()
         assert self.new != self.old
         self.prepare()
@@ -46,7 +54,7 @@ class Scene:
 
     @property
     def target(self) -> Path:
-        return self.source if self.kind == "in place" else self.folder / "out.so"
+        return self.source if self.kind.startswith("in place") else self.folder / "out.so"
 
     def prepare(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -61,10 +69,20 @@ class Scene:
             if self.kind == "report":
                 write_file(self.target, b"a report\n" * 3000)
                 return outcome(None)
+            if self.kind == "in place, ahead":
+                return outcome(self._ahead())
             destination = None if self.kind == "in place" else self.target
             return outcome(write_stamp(self.source, destination, PAYLOAD))
         except EnvlockError as error:
             return f"{type(error).__name__}: {error.message}"
+
+    def _ahead(self) -> StampResult:
+        with mock.patch.object(writing, "AHEAD_FROM", 0), ElfFile.open(self.source) as elf:  # noqa: SIM117
+            with Ahead(elf, self.source, None) as ahead:
+                self.went_ahead = ahead.body is not None
+                return write_stamp(
+                    self.source, None, PAYLOAD, unchanged_since=elf.status, ahead=ahead
+                )
 
     def state(self) -> str:
         """ "old" or "new", byte for byte; anything else is what must never be."""

@@ -76,7 +76,7 @@ def the_rule(scene: Scene, traced: Traced, what: object) -> str:
     [
         ("in place", "this file system"),
         ("in place", "no nameless files"),
-        ("new output", "no links to nameless files"),
+        ("in place, ahead", "no links to nameless files"),
         ("report", "no nameless files"),
     ],
 )

@@ -18,7 +18,10 @@ from tests.faults.tracing import each_kill
 pytestmark = pytest.mark.usefixtures("traced")
 
 CASES = [
-    *(("in place", system) for system in FILE_SYSTEMS),
+    ("in place", "this file system"),
+    ("in place", "no links to nameless files"),
+    ("in place, ahead", "this file system"),
+    ("in place, ahead", "no nameless files"),
     ("new output", "this file system"),
     ("replaced output", "no nameless files"),
     ("report", "this file system"),

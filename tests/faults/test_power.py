@@ -21,7 +21,9 @@ ATTRIBUTES = ("fchmod", "fchown", "fsetxattr", "fremovexattr")
 NAMING = ("linkat", "rename", "renameat", "renameat2")
 
 
-@pytest.mark.parametrize("kind", ["in place", "new output", "replaced output", "report"])
+@pytest.mark.parametrize(
+    "kind", ["in place", "in place, ahead", "new output", "replaced output", "report"]
+)
 @pytest.mark.parametrize("system", FILE_SYSTEMS)
 def test_what_is_synced_when(kind: str, system: str, tmp_path: Path, library: Path) -> None:
     scene = Scene(kind, tmp_path / "scene", library)
