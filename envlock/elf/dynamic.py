@@ -85,6 +85,8 @@ class Dynamic:
 
     def string(self, offset: int, what: str) -> bytes:
         """A string of the dynamic string table."""
+        if DT_STRTAB not in self._first:
+            raise self.elf.damaged(f"its dynamic section has no DT_STRTAB, so {what} is unknown")
         if not 0 <= offset < self._strsz:
             raise self.elf.damaged(f"{what} lies outside the dynamic string table")
         return self.elf.string(self._strtab + offset, self._strtab + self._strsz, what)

@@ -259,7 +259,9 @@ class ElfFile:
         if self.phnum == 0:
             return ()
         if self.phentsize != layout.size:
-            raise self.damaged(f"program headers are {self.phentsize} bytes, not {layout.size}")
+            raise self.damaged(
+                f"program headers are {self.phentsize} bytes, not {layout.size}" + self._misread()
+            )
         if self.phnum > MAX_SEGMENTS:
             raise self.damaged(f"{self.phnum} program headers are more than {MAX_SEGMENTS}")
         raw = self.read(self.phoff, self.phnum * layout.size, "the program header table")
@@ -285,6 +287,7 @@ class ElfFile:
         if self.shentsize != self.section_header_size:
             raise self.damaged(
                 f"section headers are {self.shentsize} bytes, not {self.section_header_size}"
+                + self._misread()
             )
         if self.shnum:
             return self.shnum
@@ -312,6 +315,8 @@ class ElfFile:
             count = self.section_count
             size = self.section_header_size
             layout = self.struct("IIQQQQIIQQ" if self.bits == 64 else "IIIIIIIIII")
+            if count and self.shoff + count * size > self.size:
+                raise self._cut_off(count * size)
             raw = self.read(self.shoff, count * size, "the section header table") if count else b""
             found = tuple(Section(i, f) for i, f in enumerate(layout.iter_unpack(raw)))
             names = self.section_names_index
@@ -330,6 +335,36 @@ class ElfFile:
                         section.name = raw_name.decode("ascii", "backslashreplace")
             self._sections = found
         return self._sections
+
+    def _cut_off(self, table: int) -> ElfError:
+        """The error for a file that ends before its section header table does."""
+        end = max((s.offset + s.filesz for s in self.segments if s.type == PT_LOAD), default=0)
+        if end > self.size:
+            # What is missing of a page reads as zeros; pages behind the end are not there.
+            follows = (
+                "that loads it dies (SIGBUS)"
+                if end > self.size + 4095 & -4096
+                else ("would find zeros in its data")
+            )
+            return self.damaged(
+                f"it is cut off: it has {self.size} bytes, its segments need {end}, and the process "
+                f"{follows}"
+            )
+        return self.damaged(
+            f"the section header table ({table} bytes at offset {self.shoff}) ends outside the "
+            f"{self.size} bytes: the end of the file is missing"
+        )
+
+    def _misread(self) -> str:
+        """What else is wrong where a size in the header is impossible, told by e_ehsize."""
+        here, there = (52, 40) if self.bits == 64 else (40, 52)
+        sizes = {40: 52, 52: 64}  # where e_ehsize stands in either class, and what it is
+        half = self.struct("H")
+        if self.size >= 64 and half.unpack_from(self.data, there)[0] == sizes[there]:
+            return f": EI_CLASS says {self.bits}-bit, the rest of the header does not"
+        if self.ehsize == sizes[here] << 8:
+            return f": EI_DATA says {self.byte_order}-endian, the rest of the header does not"
+        return ""
 
     def section(self, name: str) -> Section | None:
         """The first section of that name."""

@@ -131,7 +131,10 @@ class SymbolTable:
             buckets = bloom + words * word_size
             chains = buckets + nbuckets * 4
             if words == 0 or words & (words - 1) or shift > 63 or chains > elf.size:
-                raise elf.damaged("the GNU hash table's sizes make no sense")
+                raise elf.damaged(
+                    f"the GNU hash table's sizes make no sense ({nbuckets} buckets, {words} words "
+                    f"of filter, shift {shift})"
+                )
             self._gnu = (nbuckets, symoffset, words, shift, bloom, buckets)
             return
         address = self.dynamic.get(DT_HASH)

@@ -189,7 +189,12 @@ class _Opening:
             names = provider.library.definitions.names
             every = provider.library.definitions.by_index.values()
             for version in need.versions:
-                if version.sound and (version.name in names or version.name in every):
+                if not version.sound:
+                    raise library.elf.damaged(
+                        f"the needed version `{_text(version.name)}` has another name's hash, so "
+                        "it is never found"
+                    )
+                if version.name in names or version.name in every:
                     continue
                 text = _text(version.name)
                 missing.append(MissingVersion(text, file, provider.path, item.path, version.weak))

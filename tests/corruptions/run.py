@@ -109,6 +109,7 @@ def _plain(text: str, path: str) -> str:
     """A message with what is only so in this run taken out of it."""
     # What really happened may be remembered from a run in another folder.
     text = re.sub(r"[^\s`:]*/zero_out\.so", "zero_out.so", text.replace(path, "zero_out.so"))
+    text = re.sub(r"/[^\s`]*/\d+/libs", "$ORIGIN/libs", text)
     text = re.sub(r"(?<=`)/\S*/(?=lib[\w+-]+\.so)|(?<!\S)/\S*/(?=lib[\w+-]+\.so)", "", text)
     return text[:240]
 
@@ -171,9 +172,8 @@ and held by a test: the messages word by word; envlock refuses (exit status 1 or
 refuses or dies; where dlopen takes a file that works and envlock does not, the last column says
 why. Tools: {tools}.
 
-Of {number} damages dlopen refuses {refused} and dies of {dies}; {works} load and work, {broken}
-load and do not work. readelf has nothing to say about {silent} of the {bad} that are refused or
-deadly.
+dlopen refuses {refused} of them and dies of {dies}; {works} load and work, {broken} load and do
+not work. readelf has nothing to say about {silent} of the {bad} that are refused or deadly.
 """
 
 
