@@ -10,11 +10,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from envlock.elf import ElfFile
 from envlock.elf.file import PT_LOAD
@@ -23,7 +26,7 @@ from envlock.models.signature import Statement
 from envlock.trust.statement import BROKEN, EDITED, INTACT, Outcome, build_statement, compare
 from tests.note.test_digest import make, need
 from tests.support.elves import BARE_SOURCE, compile_library
-from tests.trust.conftest import MANIFEST
+from tests.trust.conftest import MANIFEST, Signer
 
 #: Fields of the ELF header that no loader reads, by offset and size (64-bit): e_shoff, e_shentsize,
 #: e_shnum, e_shstrndx. They move with the section headers, which stripping moves.
@@ -196,3 +199,74 @@ def _types(content: bytearray, phoff: int) -> list[int]:
     return [
         int.from_bytes(content[phoff + 56 * i : phoff + 56 * i + 4], "little") for i in range(count)
     ]
+
+
+def image(content: bytes) -> list[tuple[int, int, int, bytes]] | None:
+    """What the loader maps, read independently: address, size and flags of each segment, its bytes.
+
+    Fields that no loader reads are zero in it; None where headers lead out of the file.
+    """
+    try:
+        (phoff,) = struct.unpack_from("<Q", content, 32)
+        size, count = struct.unpack_from("<HH", content, 54)
+        rows = [struct.unpack_from("<IIQQQQQQ", content, phoff + i * size) for i in range(count)]
+    except struct.error:
+        return None
+    masked = bytearray(content)
+    for start, length in SECTION_FIELDS:
+        masked[start : start + length] = bytes(length)
+    for index in range(count):
+        masked[phoff + index * size + 8 : phoff + index * size + 16] = bytes(8)
+    return [
+        (row[3], row[6], row[1], bytes(masked[row[2] : row[2] + row[5]]))
+        for row in rows
+        if row[0] == PT_LOAD
+    ]
+
+
+class Fuzzed:
+    """A signed library, and where in it a change could do something."""
+
+    def __init__(self, library: Path) -> None:
+        self.content = library.read_bytes()
+        self.image = image(self.content)
+        self.path = library.with_name("fuzzed.so")
+        with ElfFile.open(library) as elf:
+            self.areas = [(0, 64), (elf.phoff, elf.phnum * elf.phentsize)] + [
+                (s.offset, s.size) for s in elf.sections if s.name in INTERESTING
+            ]
+
+
+INTERESTING = {
+    *(".dynamic", ".dynsym", ".dynstr", ".gnu.hash", ".gnu.version", ".gnu.version_r"),
+    *(".rela.dyn", ".note.gnu.build-id", ".note.envlock", ".text"),
+}
+WORDS = st.sampled_from((0, 1, 2, 8, 0xFF, 0xFFFF, 0x7FFFFFFF, 1 << 32, 1 << 63, (1 << 64) - 1))
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 11), st.floats(0, 1), st.sampled_from((1, 2, 4, 8)), WORDS),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory, signer: Signer) -> Fuzzed:
+    return Fuzzed(signer.sign(make(tmp_path_factory.mktemp("fuzzed"), "GNU ld")))
+
+
+@given(changes=CHANGES)
+@settings(max_examples=400, deadline=None)
+def test_whatever_is_trusted_maps_the_same_memory(
+    changes: list[tuple[int, float, int, int]], fuzzed: Fuzzed, signer: Signer
+) -> None:
+    content = bytearray(fuzzed.content)
+    for area, share, size, word in changes:
+        start, length = fuzzed.areas[area % len(fuzzed.areas)]
+        at = start + min(int(share * length), length - 1) // size * size
+        content[at : at + size] = (word & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+    fuzzed.path.write_bytes(content[: len(fuzzed.content)])
+    try:
+        rule = signer.rule(fuzzed.path)
+    except EnvlockError:
+        return
+    assert rule != "trusted" or image(bytes(content)) == fuzzed.image
