@@ -16,6 +16,9 @@ from tests.support.elves import run
 from tests.support.environments import TfEnvironment
 from tests.survival.machines import Specimen
 
+#: One process compiles and stamps the op for all.
+pytestmark = pytest.mark.xdist_group("survival")
+
 
 @pytest.fixture
 def check(env: TfEnvironment) -> Callable[[Path], Report]:

@@ -122,6 +122,7 @@ def test_the_specimens_are_what_they_are_said_to_be(specimens: Specimens) -> Non
             assert (stamp.kind, stamp.payload) == (form, PAYLOAD)
 
 
+@pytest.mark.xdist_group("survival")
 def test_real_ops_are_judged_as_tensorflow_does(
     ops: dict[str, Specimen],
     env: TfEnvironment,

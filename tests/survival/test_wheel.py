@@ -19,6 +19,9 @@ from tests.support.reality import Outcome, Trial, judge
 from tests.survival.machines import Specimen, ToolMissing
 from tests.survival.ops import op_object, repaired
 
+#: One process compiles and stamps the op for all.
+pytestmark = pytest.mark.xdist_group("survival")
+
 VERSION = "1.2.3"
 
 
