@@ -161,6 +161,9 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
     usage.keep(lambda name: _shared(name, evidence.imports))
     if evidence.debug is not None and evidence.level == "dwarf":
         names, returned = evidence.debug.exchanged(evidence.symbols.imported)
+        # Of a class with virtual functions, debug information mostly has the name only.
+        tables = (atlas.slots(cls, abi) for cls in (*mentioned, *usage.facts))
+        names = "\n".join((names, *sorted({text for slots in tables for text in slots})))
         usage.forget_sizes(lambda name: name in returned or code.mentions(names, name))
     kinds = evidence.kinds()
     if evidence.level == "symbols":
