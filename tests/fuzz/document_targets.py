@@ -99,7 +99,7 @@ def mutate_store(data: bytes, chance: Random) -> bytes:
             connection.execute(f"UPDATE snapshots SET {column} = ?", (value,))
         finally:
             connection.close()
-    except (sqlite3.Error, OverflowError, ValueError):
+    except (sqlite3.Error, OverflowError, ValueError, MemoryError):
         return blunt(data, chance)
     with open(path, "rb") as file:
         return file.read()

@@ -251,7 +251,7 @@ def mutate(data: bytes, chance: Random) -> bytes:
     try:
         for _ in range(chance.choice((1, 1, 1, 2, 2, 3, 4))):
             _change(work, Anatomy(bytes(work)), chance)
-    except (struct.error, IndexError, KeyError):
+    except (struct.error, IndexError, ValueError):
         return blunt(bytes(work), chance)
     return bytes(work)
 
