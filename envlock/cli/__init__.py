@@ -74,6 +74,22 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
+def script() -> None:
+    """The `envlock` command: `main` for a process that does nothing else.
+
+    Collecting garbage rarely and leaving without taking the interpreter apart save 6 of 50 ms.
+    """
+    import contextlib
+    import gc
+    import os
+
+    gc.set_threshold(50_000)
+    status = main()
+    with contextlib.suppress(OSError):  # a command's own output was flushed, and told of
+        sys.stdout.flush()
+    os._exit(status)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the contract's exit status and never raises for bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+from ..errors import WriteError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -45,14 +47,19 @@ def to_json(record: Record, *, sparse: bool = False) -> str:
 
 
 def emit(text: str, output: str | None = None) -> None:
-    """Write to stdout, or whole or not at all to a file."""
+    """Write to stdout, or whole or not at all to a file; raises `WriteError`."""
     if output is None:
         stream = sys.stdout
         try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-        stream.flush()
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise WriteError(f"cannot write the output: {error.strerror}") from None
         return
     from ..writing import write_file
 
