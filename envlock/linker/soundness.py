@@ -38,6 +38,7 @@ DF_TEXTREL = 4
 PAGE = 4096
 #: Relocations looked at in each table; what is damaged by accident shows in the first ones.
 MAX_RELOCATIONS = 1 << 14
+#: And constructors; libtensorflow_cc has 4,531.
 MAX_CONSTRUCTORS = 1 << 12
 
 #: Machines whose relocations carry addends: the types that glibc knows, R_*_RELATIVE and
@@ -123,10 +124,11 @@ def _relocations(elf: ElfFile) -> None:
     last = first + (dynamic.get(DT_INIT_ARRAYSZ) or 0) if first else 0
     segment = _segment(elf, first)
     whole = segment is not None and last - 1 in _pages(segment)
-    if last > first and (last - first > 8 * MAX_CONSTRUCTORS or not whole):
+    if last > first and not whole:
         raise elf.damaged(
             f"its constructors ({last - first} bytes at {first:#x}) are not all there"
         )
+    slots = range(first, min(last, first + 8 * MAX_CONSTRUCTORS), 8)
     for tag, size_tag, leading in tables:
         address, size = dynamic.get(tag) or 0, dynamic.get(size_tag) or 0
         count = size // 24
@@ -137,7 +139,7 @@ def _relocations(elf: ElfFile) -> None:
         if leading:
             _leading(elf, start, leading, relative, writable)
         _entries(elf, start, leading, count, known, indirect, writable)
-        _constructors(elf, start, count, leading, relative, range(first, last, 8), constructors)
+        _constructors(elf, start, count, leading, relative, slots, constructors)
     for place, function in constructors.items():
         _executable(elf, function, f"the constructor at {place:#x}")
 
