@@ -6,6 +6,7 @@ others; they are small, so that a mutation has a chance to hit something.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -29,6 +30,7 @@ from envlock.models.report import (
     Report,
     ReportDocument,
 )
+from envlock.trust.statement import build_statement, encode_statement
 from tests.fuzz.elf_targets import carried_out, mapped
 from tests.fuzz.guard import CORPUS
 from tests.hostile.manifests import manifest
@@ -314,6 +316,20 @@ def wheel_seeds(plugin: bytes, needed: bytes) -> dict[str, bytes]:
     return found
 
 
+def trust_seeds(plugin: bytes) -> dict[str, bytes]:
+    """Public keys in both forms, and a signature note; the signature itself signs nothing."""
+    key = bytes(range(32))
+    der = base64.encodebytes(bytes.fromhex("302a300506032b6570032100") + key)
+    ssh = struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32) + key
+    with mapped(plugin) as elf:
+        stated = encode_statement(build_statement(elf, b"{}"))
+    return {
+        "pem": b"-----BEGIN PUBLIC KEY-----\n" + der + b"-----END PUBLIC KEY-----\n",
+        "openssh": b"# who\nssh-ed25519 " + base64.b64encode(ssh) + b" someone@example\n",
+        "note": b"ed25519\0" + key + bytes(64) + stated,
+    }
+
+
 def main() -> None:
     """Write what is not written by hand."""
     with tempfile.TemporaryDirectory() as name:
@@ -328,6 +344,8 @@ def main() -> None:
         ).read_bytes()
         for kind, content in wheel_seeds(wants, (folder / "libf.so").read_bytes()).items():
             _write("wheel", kind, content)
+    for name, content in trust_seeds(plugins["both-hashes.so"]).items():
+        _write("signature" if name == "note" else "trust-keys", name, content)
     for plain in (encode_manifest(manifest()), b"{}", b'{"format":"envlock.manifest/2"}'):
         _write("note", f"{len(plain)}", build_note(plain, "<"))
         _write("manifest", f"{len(plain)}", plain)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.fuzz import document_targets, elf_targets, environment_targets
+from tests.fuzz import document_targets, elf_targets, environment_targets, trust_targets
 from tests.fuzz.guard import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (elf_targets, document_targets, environment_targets)
+    for module in (elf_targets, document_targets, environment_targets, trust_targets)
     for target in module.TARGETS
 }
