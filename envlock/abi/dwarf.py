@@ -65,6 +65,11 @@ _FIXED = {
 _REFERENCES = frozenset((0x11, 0x12, 0x13, 0x14, 0x15))
 _STRX = frozenset((0x1A, 0x25, 0x26, 0x27, 0x28))
 _MAX_SECTION = 1 << 31
+#: Attributes of one entry; compilers write thirty.
+_MAX_ATTRIBUTES = 256
+#: What tables and strings may add up to beyond a few times their section's size: those of a file
+#: made by a compiler hardly overlap.
+_SPARE = 16 << 20
 
 if TYPE_CHECKING:
     #: One compiled abbreviation: tag, has children, steps, number of the sibling attribute.
@@ -117,6 +122,8 @@ class Dwarf:
         self._abbreviation_tables: dict[tuple[int, int], dict[int, Abbreviation]] = {}
         self._unpack_u32 = struct.Struct(self.order + "I").unpack_from
         self._texts: dict[int, str] = {}
+        self._text_left = 4 * len(self.strings) + _SPARE
+        self._abbreviation_left = 4 * len(self.abbrev) + (64 << 10)
         self.units = self._read_units()
 
     @staticmethod
@@ -241,10 +248,15 @@ class Dwarf:
                     if not attribute and not form:
                         break
                     pairs.append((attribute, form, constant))
+                    if len(pairs) > _MAX_ATTRIBUTES:
+                        raise self._damaged(f"an entry of more than {_MAX_ATTRIBUTES} attributes")
                 table[code] = (tag, children, self._compile(pairs, unit))
                 code, at = _uleb(data, at)
         except IndexError:
             raise self._damaged("an abbreviation table has no end") from None
+        self._abbreviation_left -= at - offset
+        if self._abbreviation_left < 0:
+            raise self._damaged("abbreviation tables overlap each other")
         self._abbreviation_tables[key] = table
         return table
 
@@ -397,6 +409,9 @@ class Dwarf:
             known = self._texts.get(value)
             if known is None:
                 known = self._texts[value] = self._string(self.strings, value)
+                self._text_left -= len(known)
+                if self._text_left < 0:
+                    raise self._damaged("names overlap each other")
             return known
         if type(value) is bytes:
             return value.decode("utf-8", "replace")

@@ -28,6 +28,7 @@ _SPECIAL = re.compile(r"^_ZN([rVKO]*)(.*)([CD])([0-9])(?:E|I)")
 _ABSOLUTE = {62: (1, 8), 183: (257, 1027)}  # R_*_64 or ABS64, R_*_RELATIVE
 MAX_RELOCATIONS = 1 << 22
 MAX_SLOTS = 512
+SPARE = 16 << 20
 
 
 class Symbols:
@@ -40,11 +41,16 @@ class Symbols:
         dynamic = elf.dynamic
         table = dynamic.symbols
         self._names: dict[int, str] = {}
+        # Names of symbols hardly overlap, save in a file that wants to cost memory.
+        left = 4 * dynamic.string_table[1] + SPARE
         for index in symbol_indices(elf):
             symbol = table.symbol(index)
             if symbol.binding == STB_LOCAL or not symbol.name:
                 continue
             name = symbol.name.decode("utf-8", "replace")
+            left -= len(name)
+            if left < 0:
+                raise elf.damaged("the names of its symbols overlap each other")
             self._names[index] = name
             if symbol.defined:
                 self.defined.add(name)

@@ -14,7 +14,7 @@ import struct
 from ..elf.dynamic import DT_JMPREL, DT_PLTRELSZ, DT_RELA, DT_RELASZ
 from ..elf.file import PF_X, PT_LOAD, ElfFile
 from ..errors import DependencyMissing, ElfError
-from .imports import symbol_indices
+from .imports import SPARE, symbol_indices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,9 +127,13 @@ class Names:
         self.slots: dict[int, str] = {}
         dynamic = elf.dynamic
         names = {}
+        left = 4 * dynamic.string_table[1] + SPARE
         for index in symbol_indices(elf):
             symbol = dynamic.symbols.symbol(index)
             names[index] = symbol.name.decode("utf-8", "replace")
+            left -= len(symbol.name)
+            if left < 0:
+                raise elf.damaged("the names of its symbols overlap each other")
             if symbol.defined and symbol.type == 2:
                 self.functions[symbol.value] = names[index]
         for table, length in ((DT_JMPREL, DT_PLTRELSZ), (DT_RELA, DT_RELASZ)):

@@ -43,6 +43,8 @@ MACHINES = {
 }
 
 MAX_SEGMENTS = 4096
+#: Of them to be loaded; every address is looked for in them.
+MAX_LOADS = 256
 MAX_SECTIONS = 1 << 20
 
 
@@ -112,6 +114,9 @@ class ElfFile:
         self.status = status
         self._read_header()
         self.segments = self._read_segments()
+        self._loads = tuple(s for s in self.segments if s.type == PT_LOAD)
+        if len(self._loads) > MAX_LOADS:
+            raise self.damaged(f"{len(self._loads)} loaded segments are more than {MAX_LOADS}")
         self._sections: tuple[Section, ...] | None = None
         self._dynamic: Dynamic | None = None
         self._views: list[memoryview] = []
@@ -381,8 +386,8 @@ class ElfFile:
 
     def offset_of(self, address: int, size: int, what: str) -> int:
         """The file offset of `size` loaded bytes at a virtual address, by PT_LOAD."""
-        for segment in self.segments:
-            if segment.type == PT_LOAD and segment.vaddr <= address:
+        for segment in self._loads:
+            if segment.vaddr <= address:
                 start = address - segment.vaddr
                 if start + size <= segment.filesz:
                     offset = segment.offset + start
@@ -393,8 +398,8 @@ class ElfFile:
 
     def loaded_behind(self, address: int) -> int:
         """How many bytes of the file are loaded from an address on; 0 outside of PT_LOAD."""
-        for segment in self.segments:
-            if segment.type == PT_LOAD and 0 <= address - segment.vaddr < segment.filesz:
+        for segment in self._loads:
+            if 0 <= address - segment.vaddr < segment.filesz:
                 return segment.vaddr + segment.filesz - address
         return 0
 

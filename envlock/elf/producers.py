@@ -22,6 +22,8 @@ MAX_INFLATED = 64 << 20
 #: Abbreviations looked at until a unit's own is found: it is nearly always the first.
 MAX_ABBREVIATIONS = 1 << 12
 MAX_ATTRIBUTES = 256
+#: The same for all units together.
+MAX_LOOKED_AT = 1 << 17
 MAX_PRODUCER = 1 << 16
 
 _FIXED = {
@@ -151,6 +153,7 @@ class _Reader:
         self.info = info
         self.abbrev = abbrev
         self.tables: dict[str, _Table | None] = {}
+        self.left = MAX_LOOKED_AT
         self.abbreviations: dict[tuple[int, int], tuple[int, list[tuple[int, int, int]]]] = {}
 
     def table(self, name: str) -> _Table:
@@ -243,7 +246,8 @@ class _Reader:
         at = data.start + offset
         for _ in range(MAX_ABBREVIATIONS):
             here, at = data.uleb(at)
-            if not here:
+            self.left -= 1
+            if not here or self.left < 0:
                 break
             tag, at = data.uleb(at)
             at += 1

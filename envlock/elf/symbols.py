@@ -24,6 +24,8 @@ SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 MAX_CHAIN = 1 << 20
 #: Twenty times the largest library of TensorFlow.
 MAX_SYMBOLS = 1 << 23
+#: Bytes of one name; the longest of TensorFlow have 20 KB.
+MAX_NAME = 1 << 16
 #: Symbols held in memory at once.
 PIECE = 1 << 13
 #: st_info types that `check_match` accepts as a definition.
@@ -211,7 +213,8 @@ class SymbolTable:
         else:
             name, value, size, info, other, section = fields
         start, limit = self._strings
-        end = elf.data.find(b"\0", start + name, limit) if start + name < limit else -1
+        at = start + name
+        end = elf.data.find(b"\0", at, min(limit, at + MAX_NAME)) if at < limit else -1
         if end < 0:
             raise elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
         return Symbol(index, elf.data[start + name : end], info, other, section, value, size)

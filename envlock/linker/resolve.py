@@ -26,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .scope import LiveScope
 
+#: Bytes of the names of missing symbols; all of TensorFlow 2.21 exports has 60 MB.
+MAX_NAMED = 64 << 20
 _LOCAL_VISIBILITY = (1, 2)
 _OPENERS = (b"dlopen", b"dlmopen")
 #: How files of TensorFlow's own libraries begin; wheel repair puts a hash behind.
@@ -139,6 +141,7 @@ class _Opening:
         self.root = root
         #: (needed-by path, file) to a provider without any version table.
         self.bare: dict[tuple[str, bytes | None], Library] = {}
+        self.named = 0
 
     def run(self) -> None:
         prediction = self.prediction
@@ -280,6 +283,9 @@ class _Opening:
                 continue
             known.add(index)
             name = _text(symbol.name)
+            self.named += len(name)
+            if self.named > MAX_NAMED:
+                raise library.elf.damaged("the names of undefined symbols overlap each other")
             wanted = _text(version.name) if version is not None else None
             file = os.fsdecode(version.file) if version and version.file else None
             missing.append(MissingSymbol(name, item.path, wanted, file))

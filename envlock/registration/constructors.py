@@ -36,6 +36,7 @@ DT_INIT_ARRAY, DT_INIT_ARRAYSZ = 25, 27
 #: Constructors are small; what is behind this many bytes is said not to be known.
 MAX_CODE = 2 << 20
 MAX_FUNCTION = 1 << 18
+MAX_CODE_SEGMENTS = 16
 MAX_DEPTH = 3
 MAX_FUNCTIONS = 1 << 14
 MAX_TEXT = 256
@@ -54,6 +55,8 @@ class Constructors:
         self.truncated = False
         self._machine = _machine(elf.machine_number)
         self._code = [s for s in elf.segments if s.type == PT_LOAD and s.flags & PF_X]
+        if len(self._code) > MAX_CODE_SEGMENTS:
+            raise elf.damaged(f"{len(self._code)} segments with code, linkers make one or two")
         self._slots: dict[int, int] | None = None
         self._names: dict[int, str] = {}
         self._starts = _function_starts(elf)
@@ -107,7 +110,8 @@ class Constructors:
         at = self.elf.offset_of(start, size, "the constructors")
         if not found or dynamic.get(DT_RELRSZ):
             raw = self.elf.read(at, size - size % 8, "the constructors")
-            found += [v for (v,) in self.elf.struct("Q").iter_unpack(raw) if v and v not in found]
+            found += [v for (v,) in self.elf.struct("Q").iter_unpack(raw) if v]
+            found = list(dict.fromkeys(found))
         return [address for address in found if self.code(address)]
 
     def _relative(self, start: int, end: int) -> list[int]:
