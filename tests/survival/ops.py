@@ -12,7 +12,7 @@ import envlock
 from envlock.elf import ElfFile
 from envlock.elf.note_source import linked_note_source
 from envlock.elf.notes import find_stamp
-from envlock.stamping import note_payload
+from envlock.recording import note_payload
 from tests.support import environments
 from tests.support.building import OPS, RECIPES, flags_of, standard
 from tests.support.elves import run, search_path
@@ -66,7 +66,12 @@ def op_specimen(env: TfEnvironment, form: str, folder: Path) -> Specimen:
     return Specimen(MACHINES["x86-64"], form, plugin, link, payload)
 
 
-def repaired(plugin: Path, libraries: Path, folder: Path, *options: str) -> Path:
+FRAMEWORK = "libtensorflow_framework.so.2"
+
+
+def repaired(
+    plugin: Path, libraries: Path, folder: Path, *options: str, exclude: str = FRAMEWORK
+) -> Path:
     """The plugin out of a wheel that auditwheel repaired; the grafted library lies in its place.
 
     What is grafted is found in the folder `libraries`, outside of the wheel, as libraries of the
@@ -86,8 +91,8 @@ def repaired(plugin: Path, libraries: Path, folder: Path, *options: str) -> Path
         for name, content in {**parts, "demo-1.0.dist-info/RECORD": record.encode()}.items():
             archive.writestr(name, content)
     done = subprocess.run(
-        [auditwheel(), "repair", "--plat", "auto", "--exclude", "libtensorflow_framework.so.2",
-         *options, "-w", folder / "out", wheel],
+        [auditwheel(), "repair", "--plat", "auto", "--exclude", exclude, *options,
+         "-w", folder / "out", wheel],
         capture_output=True, text=True,
         env={**os.environ, "PATH": search_path(), "LD_LIBRARY_PATH": str(libraries)},
     )  # fmt: skip

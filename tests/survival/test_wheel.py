@@ -17,7 +17,7 @@ from tests.support.elves import run
 from tests.support.environments import TfEnvironment
 from tests.support.reality import Outcome, Trial, judge
 from tests.survival.machines import Specimen, ToolMissing
-from tests.survival.ops import op_object, repaired
+from tests.survival.ops import FRAMEWORK, op_object, repaired
 
 #: One process compiles and stamps the op for all.
 pytestmark = pytest.mark.xdist_group("survival")
@@ -62,9 +62,11 @@ def stamped(env: TfEnvironment, tmp_path_factory: pytest.TempPathFactory, system
     return plugin
 
 
-def wheel_of(plugin: Path, system: Path, folder: Path, *options: str) -> Path:
+def wheel_of(
+    plugin: Path, system: Path, folder: Path, *options: str, exclude: str = FRAMEWORK
+) -> Path:
     try:
-        return repaired(plugin, system, folder, *options)
+        return repaired(plugin, system, folder, *options, exclude=exclude)
     except ToolMissing as missing:
         pytest.skip(str(missing))
 
@@ -77,14 +79,19 @@ def grafts(plugin: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def variants(
-    stamped: Path, system: Path, tmp_path_factory: pytest.TempPathFactory
+    stamped: Path, system: Path, env: TfEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """The plugin repaired, repaired and stripped, and alone without the rest of the wheel."""
+    """The plugin repaired, repaired and stripped, alone without the rest of the wheel, and in a
+    wheel that TensorFlow's own library was grafted into."""
     folder = tmp_path_factory.mktemp("wheels")
     found = {
         "repaired": wheel_of(stamped, system, folder / "plain"),
         "stripped": wheel_of(stamped, system, folder / "strip", "--strip"),
     }
+    everything = tmp_path_factory.mktemp("everything")
+    for library in (*system.glob("libextra*"), env.tensorflow / FRAMEWORK):
+        (everything / library.name).symlink_to(library.resolve())
+    found["framework"] = wheel_of(stamped, everything, folder / "all", exclude="libnone.so")
     found["alone"] = Path(shutil.copy(found["repaired"], folder / "alone.so"))
     return found
 
@@ -155,6 +162,19 @@ def test_a_repaired_plugin_without_what_was_grafted(
     )
     assert outcomes["alone"].outcome == "load_error"
     assert graft in (outcomes["alone"].message or "")
+
+
+def test_a_wheel_with_its_own_copy_of_the_framework(
+    variants: dict[str, Path], outcomes: dict[str, Outcome], env: TfEnvironment
+) -> None:
+    """What repair does without `--exclude`: the op is registered where nobody asks for it."""
+    report = envlock.check(variants["framework"], env=env.prefix)
+    assert "stamp-mismatch" not in [finding.rule for finding in report.findings]
+    (finding,) = (f for f in report.findings if f.rule == "grafted-framework")
+    assert finding.verdict == report.verdict == "unsafe"
+    assert finding.remedy == f"auditwheel repair --exclude {FRAMEWORK} WHEEL"
+    assert (outcomes["framework"].outcome, outcomes["framework"].ops) == ("loads", 0)
+    assert "has no attribute 'envlock_dependency'" in (outcomes["framework"].message or "")
 
 
 def test_a_linked_in_manifest_of_a_repaired_plugin(
