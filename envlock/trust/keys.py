@@ -77,7 +77,11 @@ def _files(path: str) -> list[str]:
         raise KeyFileError(f"`{path}` holds no keys, no file in it ends in {' or '.join(ENDINGS)}")
     if len(names) > MAX_FILES:
         raise KeyFileError(f"`{path}` holds {len(names)} key files, more than {MAX_FILES}")
-    return [os.path.join(path, name) for name in names]
+    files = [os.path.join(path, name) for name in names]
+    for name in files:
+        if not os.path.isfile(name):  # a FIFO would be waited for
+            raise FileAccessError(f"`{name}` is not a regular file")
+    return files
 
 
 def _read(path: str, limit: int) -> bytes:

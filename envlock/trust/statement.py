@@ -13,7 +13,16 @@ import json
 import mmap
 import struct
 
-from ..elf.file import PF_X, PT_DYNAMIC, PT_GNU_PROPERTY, PT_LOAD, PT_NOTE, SHF_ALLOC, SHT_NOBITS
+from ..elf.file import (
+    PF_W,
+    PF_X,
+    PT_DYNAMIC,
+    PT_GNU_PROPERTY,
+    PT_LOAD,
+    PT_NOTE,
+    SHF_ALLOC,
+    SHT_NOBITS,
+)
 from ..errors import ElfError, ManifestError
 from ..models.record import ValidationError, decode, encode
 from ..models.signature import (
@@ -190,7 +199,8 @@ def _unspoken_of(loaded: Loaded, statement: Statement) -> _Ranges:
 
 def _longer(loaded: Loaded, before: SignedSegment, now: SignedSegment) -> bool:
     """patchelf appends to a last writable segment instead of adding one."""
-    if (before.flags, before.align) != (now.flags, now.align) or now.file_size < before.memory_size:
+    same = (before.flags, before.align) == (now.flags, now.align) and now.flags & PF_W
+    if not same or now.file_size != now.memory_size or now.file_size < before.memory_size:
         return False
     start, size = before.address + before.file_size, before.memory_size - before.file_size
     return not size or not any(loaded.read(start, size, "zeroed data"))

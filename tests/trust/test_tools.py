@@ -22,7 +22,7 @@ from tests.trust.conftest import Signer
 
 TRUSTED, EDITED, MISSING = "trusted", "signature-edited", "signature-missing"
 
-# Tools that drop the section, and the signature with it: FIELD's and docs/manifest.md's table.
+# Tools that drop the section, and the signature with it: see the table in docs/manifest.md.
 DROPS = {"llvm-strip", "llvm-strip --strip-sections", "eu-strip --strip-sections"}
 
 
