@@ -8,12 +8,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.10 p
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST_ARGS ?=
 INSIST ?=
+SECONDS ?= 60
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.envlock-ready
 CHECKED = envlock tests examples benchmarks
 
-.PHONY: help demo test lint types truth bench conformance pythons clean
+.PHONY: help demo test lint truth bench conformance scoreboard survival corruptions fuzz pythons clean
 
 help:
 	@echo "make demo         envlock on a real TensorFlow op, from nothing, step by step"
@@ -21,6 +22,10 @@ help:
 	@echo "make lint         ruff, formatting, mypy"
 	@echo "make truth        every recorded load of a published plugin against the prediction"
 	@echo "make conformance  our own ops on every TensorFlow release, each load tried for real"
+	@echo "make scoreboard   what the verdict catches and wrongly refuses (docs/scoreboard.md)"
+	@echo "make survival     which tools keep the stamp (docs/survival.md)"
+	@echo "make corruptions  what damaged plugins are told (docs/corruptions.md)"
+	@echo "make fuzz         every reader, SECONDS=60 each"
 	@echo "make pythons      types and the gate on every Python from 3.9 to 3.13 found here"
 	@echo "make bench        the figures, side by side"
 
@@ -41,6 +46,18 @@ truth: $(READY)
 
 conformance: $(READY)
 	$(BIN)/python -m tests.conformance.run
+
+scoreboard: $(READY)
+	$(BIN)/python -m tests.scoreboard.run
+
+survival: $(READY)
+	$(BIN)/python -m tests.survival.run
+
+corruptions: $(READY)
+	$(BIN)/python -m tests.corruptions.run
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
 
 pythons: $(READY)
 	$(BIN)/python -m tests.support.pythons --insist "$(INSIST)"

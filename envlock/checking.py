@@ -372,7 +372,7 @@ def check_many(
     paths = expand(plugins)
     if len(paths) < PARALLEL_FROM:
         return tuple(checker.check(path) for path in paths)
-    from .linker.parallel import Died, map_forked
+    from .parallel import Died, map_forked
 
     answers = map_forked(checker.check, paths)
     return tuple(

@@ -13,6 +13,7 @@ import threading
 
 from .elf.append import Plan
 from .errors import WriteError
+from .parallel import Beside
 from .scratch import close
 
 TYPE_CHECKING = False
@@ -70,10 +71,12 @@ def copy_and_compare(source: int, out: int, plan: Plan, target: str) -> None:
 
 
 class BodyCopy:
-    """The part of a library that no manifest changes, copied and read back in a thread.
+    """The part of a library that no manifest changes, copied and read back by a child process.
 
-    `start` it, then either `finish`, which raises what `copy_and_compare` raises and completes the
-    file by a plan that keeps exactly this part, or `cancel`. The descriptors stay the caller's.
+    A process, since threads would wait for the interpreter's lock at every block. A context
+    manager; `begun` is False where no child could be had. `finish` completes the file by a plan
+    that keeps exactly this part, and raises what `copy_and_compare` raises. The descriptors stay
+    the caller's.
     """
 
     def __init__(self, source: int, out: int, size: int, target: str) -> None:
@@ -81,19 +84,20 @@ class BodyCopy:
         self.out = out
         self.size = size
         self.target = target
-        self._copier = _Copier(source, out, Plan(size, [], []))
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="envlock-body", daemon=True)
+        self._beside = Beside(self._copy)
 
-    def start(self) -> None:
-        """Raises `RuntimeError` where no thread is to be had."""
-        self._thread.start()
+    def __enter__(self) -> BodyCopy:
+        self._beside.__enter__()
+        return self
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody copies."""
+        return self._beside.forked
 
     def finish(self, plan: Plan) -> None:
         """Wait for the body, then add what the plan has beyond it, read it back and sync."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        self._beside.result()
         for offset, content in plan.patches:
             os.pwrite(self.out, content, offset)
             if os.pread(self.out, len(content), offset) != content:
@@ -103,18 +107,15 @@ class BodyCopy:
         rest.copy_tail()
         _compare_tail(self.source, self.out, plan, self.target, rest)
 
-    def cancel(self) -> None:
-        """Stop as soon as possible, and wait for that."""
-        self._copier.stop = True
-        self._thread.join()
+    def _copy(self) -> bool:
+        # Once more in this process, where the child failed: to raise what it met.
+        os.ftruncate(self.out, 0)
+        os.lseek(self.out, 0, os.SEEK_SET)
+        copy_and_compare(self.source, self.out, Plan(self.size, [], []), self.target)
+        return True
 
-    def _run(self) -> None:
-        try:
-            self._copier.start()
-            _compare(self.source, self.out, self._copier.plan, self.target, self._copier)
-            self._copier.finish()
-        except BaseException as error:
-            self._error = error
+    def __exit__(self, *_: object) -> None:
+        self._beside.__exit__()
 
 
 class _Copier:

@@ -84,7 +84,7 @@ class Ahead:
         if self.elf.size >= AHEAD_FROM:
             try:
                 self._begin()
-            except (EnvlockError, OSError, RuntimeError):
+            except (EnvlockError, OSError):
                 self.__exit__()
         return self
 
@@ -96,10 +96,10 @@ class Ahead:
         fd = _open_source(self.source, self.elf.status)
         self._open.callback(close, fd)
         self.scratch = self._open.enter_context(Scratch(self.target))
-        body = BodyCopy(fd, self.scratch.fd, self.keep, self.target)
-        body.start()
-        self._open.callback(body.cancel)
-        self.body = body
+        if self.scratch.name is not None:
+            return  # a killed stamp's child would hold on to it for a moment
+        body = self._open.enter_context(BodyCopy(fd, self.scratch.fd, self.keep, self.target))
+        self.body = body if body.begun else None
 
     def fits(self, target: str, plan: Plan) -> bool:
         """Whether a plan can be completed from what was copied."""

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the note's source."""
     from ..elf.note_source import linked_note_source
-    from ..stamping import note_payload
+    from ..recording import note_payload
 
     language = arguments.language or _by_name(arguments.output)
     emit(linked_note_source(note_payload(arguments.env), language), arguments.output)

@@ -7,8 +7,8 @@ import os
 from .._version import __version__
 from ..environment.live import Environment
 from ..errors import UsageError
-from ..linker.parallel import Beside
 from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
+from ..parallel import Beside
 from .fingerprint import fingerprint, part_digests
 from .integrity import find_problems
 from .native import read_native

@@ -55,7 +55,9 @@ def injected(scene: Scene, name: str, number: int, answer: Order, system: str) -
     scene.prepare()
     decide = Nth(name, number, answer, FILE_SYSTEMS[system])
     traced = trace(scene.work, decide)
-    assert decide.hit is not None, f"there is no {name} number {number}"
+    # What a child process says comes in one piece or in several.
+    heard = name == "read" and scene.kind.endswith("ahead")
+    assert heard or decide.hit is not None, f"there is no {name} number {number}"
     return traced
 
 

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from envlock.linker.parallel import Died, map_forked, workers_for
 from envlock.linker.resolve import predict
+from envlock.parallel import Died, map_forked, workers_for
 from tests.linker.workshop import Workshop
 
 

@@ -8,6 +8,7 @@ the one item it was at.
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import sys
 
@@ -188,7 +189,8 @@ def _write_all(out: RawIOBase, data: bytes) -> None:
 class Beside:
     """One function in a forked child while this process does something else; a context manager.
 
-    Where forking does not pay (one core, threads), `result` calls the function here and then.
+    Where forking does not pay (one core, threads) there is no child: `forked` is False, and
+    `result` calls the function here and then. Leaving without `result` ends the child.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -200,21 +202,30 @@ class Beside:
             tokens, writer = os.pipe()
             os.write(writer, _TOKEN.pack(0))
             os.close(writer)
-            self._child = _start(lambda _: self._function(), [None], [0], 1, tokens)
-            os.close(tokens)
+            try:
+                self._child = _start(lambda _: self._function(), [None], [0], 1, tokens)
+            finally:
+                os.close(tokens)
         return self
 
+    @property
+    def forked(self) -> bool:
+        """Whether a child works on it."""
+        return self._child is not None
+
     def result(self) -> Any:
-        """What the function gives or raises; computed here when the child died."""
+        """What the function gives or raises; computed here where a child died or raised."""
         results: dict[int, Any] = {}
-        if self._child is not None:
-            while self._child.read(results):
+        child, self._child = self._child, None
+        if child is not None:
+            while child.read(results):
                 pass
-            self.__exit__()
+            child.end(results)
         answer = results.get(0)
         return self._function() if answer is None or isinstance(answer, Died) else answer
 
     def __exit__(self, *_: object) -> None:
         child, self._child = self._child, None
         if child is not None:
+            os.kill(child.pid, signal.SIGKILL)
             child.end({})
