@@ -1,7 +1,7 @@
 """Debug information of a plugin that was built without: its sources compiled once more with `-g`.
 
 The user names the build's own commands: a compilation database (`compile_commands.json`, as
-CMake, Bear and Ninja write it) or command lines. Each source is compiled as the command says, into
+CMake writes it) or command lines. Each source is compiled as the command says, into
 a temporary folder: what would write elsewhere (`-o`, dependency files, dumps), link or strip is
 taken out, `-g` is put in. Debug information does not change the code that g++ makes, so these
 objects tell what the plugin was compiled against. This runs the user's compiler, and nothing else.
@@ -114,8 +114,7 @@ def read_database(path: str) -> list[Command]:
     if not isinstance(entries, list):
         raise InputError(
             f"`{path}` is no compilation database: it holds no list",
-            hint="CMake writes one with -DCMAKE_EXPORT_COMPILE_COMMANDS=ON, "
-            "other builds under `bear -- make`",
+            hint="CMake writes one with -DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
         )
     base = os.path.dirname(os.path.abspath(path))
     found = []

@@ -197,8 +197,8 @@ def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, t
     image = Image(elf)
     covered: set[int] = set()
     used: list[Source] = []
+    left_out: list[Source] = []
     same = True
-    notes = []
     facts: DebugFacts | None = None
     with Objects(chosen) as objects:
         for command, path in objects:
@@ -211,7 +211,7 @@ def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, t
                 source = Source(command, compiled)
                 places = [(one, image.find(one)) for one in source.functions]
                 if not _is_part(source, places, known):
-                    notes.append(_not_part(source, places))
+                    left_out.append(source)
                     continue
                 used.append(source)
                 covered.update(address for _, found in places for address in found)
@@ -219,10 +219,11 @@ def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, t
                 facts = _merged(facts, DebugFacts(Dwarf(compiled)))
     if facts is None:
         raise InputError(
-            f"none of the sources makes `{elf.path}`: {notes[0]}",
+            f"{_absent(left_out)}, so nothing is known of `{elf.path}`",
             hint="name the commands that it was really built with, and build it before it is "
-            "stamped; a changed source, other flags or another compiler make other code",
+            "stamped: a changed source, other flags or another compiler make other code",
         )
+    notes = [_absent(left_out) + ", left out"] if left_out else []
     evidence.debug = facts
     evidence.limits = [text for text in evidence.limits if not text.startswith("debug info")]
     missing = len(image.code) - len(covered)
@@ -256,12 +257,12 @@ def _is_part(source: Source, places: Sequence[tuple[Function, list[int]]], known
     return not own and _share(places) > 0.5
 
 
-def _not_part(source: Source, places: Sequence[tuple[Function, list[int]]]) -> str:
-    own = [found for one, found in places if one.own]
-    return (
-        f"{sum(map(bool, own))} of the {len(own)} functions of `{source.command.source}` are in "
-        "the plugin, it was left out"
-    )
+def _absent(sources: Sequence[Source]) -> str:
+    first = f"`{sources[0].command.source}`"
+    if len(sources) > 1:
+        first = f"{len(sources)} sources, {first} among them,"
+    verb = "compiles" if len(sources) == 1 else "compile"
+    return f"what {first} {verb} to is not in the plugin"
 
 
 def _merged(facts: DebugFacts | None, more: DebugFacts) -> DebugFacts:

@@ -166,8 +166,9 @@ def by_itself(plugin: Path, atlas: Atlas) -> Dependencies:
         return dependencies(Evidence(elf), atlas, release)
 
 
-@pytest.mark.parametrize("form", ["full", "stripped"])
-@pytest.mark.parametrize("name", list(PLUGINS))
+@pytest.mark.parametrize(
+    ("name", "form"), [("overrides", "full"), *((name, "stripped") for name in PLUGINS)]
+)
 def test_sources_tell_what_a_build_with_debug_information_tells(
     releases: dict[int, Framework], atlas: Atlas, tmp_path: Path, name: str, form: str
 ) -> None:
@@ -211,7 +212,7 @@ def test_a_source_of_another_plugin_is_left_out(
     assert found.evidence == "dwarf"
     assert found == by_sources(stripped, commands, atlas)[0]
     (note,) = notes
-    assert f"of `{other}` are in the plugin, it was left out" in note
+    assert note == f"what `{other}` compiles to is not in the plugin, left out"
 
 
 def test_where_a_source_is_missing_the_machine_code_counts_too(
@@ -260,9 +261,8 @@ def test_sources_of_another_plugin_alone_are_refused(
     plugin = releases[1].build("overrides", tmp_path / "plugin.so")
     other = releases[1].build("reads_moved", tmp_path / "other.so", "-Drun=another")
     command = read_line(line(releases[1], other.with_suffix(".cc"), "-Drun=another"))
-    with pytest.raises(InputError, match="none of the sources makes") as caught:
+    with pytest.raises(InputError, match="is not in the plugin, so nothing is known of"):
         by_sources(strip(plugin, tmp_path / "stripped.so"), command, atlas)
-    assert "0 of the 1 functions" in caught.value.message
 
 
 @pytest.mark.parametrize(
