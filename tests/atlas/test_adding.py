@@ -11,6 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from envlock.atlas.format import Atlas
+from envlock.checking import Checker, check
+from envlock.errors import InputError
 from tests.atlas.framework import Framework, strip
 from tests.atlas.own import ROOT, envlock, install
 
@@ -171,6 +174,26 @@ def test_an_older_atlas_is_overwritten_whole(world: World, tmp_path: Path) -> No
     assert path.read_bytes() == world.atlases[2].read_bytes()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_conda_keeps_other_headers_in_the_prefix(
+    world: World, tmp_path: Path, copied: Path
+) -> None:
+    header = header_of(copied)
+    header.write_text('#include "of_conda/base.h"\n' + header.read_text())
+    beside = copied / "include/of_conda/base.h"
+    beside.parent.mkdir(parents=True)
+    beside.write_text(
+        "namespace absl { struct OfConda { long one, two; long Get() { return two; } }; }\n"
+    )
+    add = ("atlas", "add", "--env", copied, "-o", tmp_path / "own.atlas")
+    one_line(world.run(*add), 3, "of_conda/base.h: No such file")
+    (copied / "conda-meta").mkdir()
+    done = world.run(*add)
+    assert done.returncode == 0, done.stderr
+    shape = Atlas.open(str(tmp_path / "own.atlas")).shape("absl::OfConda", 0)
+    assert shape is not None
+    assert (shape.size, shape.members["two"][0]) == (16, 8)
 
 
 # --- not at hand -------------------------------------------------------------------------------
@@ -343,6 +366,20 @@ def test_a_damaged_added_atlas_is_an_error_of_every_command(
     done = world.run(*arguments, "--format", "json", atlas=str(tmp_path))
     assert done.returncode == 3
     assert "bad.atlas" in json.dumps(valid(done.stdout, schema))
+
+
+def test_a_load_is_not_stopped_by_a_damaged_added_atlas(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = world.stamped(tmp_path, "reads_unmoved")
+    (tmp_path / "bad.atlas").write_text("this is no atlas\n")
+    monkeypatch.setenv("ENVLOCK_ATLAS", str(tmp_path / "bad.atlas"))
+    # What `load` asks; `check` and the command look at the atlases first.
+    report = Checker.for_environment(world.envs[2]).check(str(plugin))
+    assert (report.verdict, [f.rule for f in report.findings]) == ("unsafe", ["tensorflow-version"])
+    assert any("bad.atlas` is not an atlas" in one.why for one in report.unchecked)
+    with pytest.raises(InputError, match="is not an atlas"):
+        check(plugin, env=world.envs[2])
 
 
 def test_live_headers_have_nothing_to_do_with_a_public_release(tmp_path: Path) -> None:
