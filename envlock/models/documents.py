@@ -17,6 +17,7 @@ from .policy import PolicyFile
 from .record import Record
 from .report import ReportDocument
 from .shown import ShownDocument, StampDocument
+from .signature import Statement
 from .snapshot import HistoryDocument, Snapshot
 
 #: (file name in schemas/, record, title)
@@ -27,6 +28,7 @@ DOCUMENTS: tuple[tuple[str, type[Record], str], ...] = (
     ("compat-v1.schema.json", CompatDocument, "envlock compat, version 1"),
     ("show-v1.schema.json", ShownDocument, "envlock show, version 1"),
     ("stamp-v1.schema.json", StampDocument, "envlock stamp result, version 1"),
+    ("signature-v1.schema.json", Statement, "envlock signature statement, version 1"),
     ("policy-v1.schema.json", PolicyFile, "envlock policy file, version 1"),
     ("snapshot-v1.schema.json", Snapshot, "envlock environment snapshot, version 1"),
     ("history-v1.schema.json", HistoryDocument, "envlock snapshot history, version 1"),

@@ -65,6 +65,8 @@ def report_text(report: Report, *, verbose: bool = True) -> str:
     from ..models.report import VERDICTS
 
     lines = [headline(report)]
+    if report.plugin.signed_by is not None:
+        lines.append(f"  signed by {report.plugin.signed_by}")
     for finding in sorted(report.findings, key=lambda f: -VERDICTS.index(f.verdict)):
         lines += finding_lines(finding)
     if verbose:

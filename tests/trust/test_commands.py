@@ -87,6 +87,8 @@ def test_a_signed_plugin_is_trusted_and_named(
     (report,) = document["reports"]
     assert report["verdict"] == "compatible"
     assert report["plugin"]["signed_by"] == name_of(signer)
+    text = command("check", plugin, "--env", env.prefix, "--trust", signer.public).stdout
+    assert text.splitlines()[1] == f"  signed by {name_of(signer)}"
     untold = valid(
         command("check", plugin, "--env", env.prefix, "--format", "json").stdout, "report"
     )

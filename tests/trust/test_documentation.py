@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from envlock.models.signature import LinkTables, Statement
@@ -20,7 +21,8 @@ from tests.note.test_digest import make
 from tests.support.elves import run
 from tests.trust.conftest import MANIFEST, Signer
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (PAGES / "trust.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,11 @@ def test_the_digests_are_those_of_the_page(signed: Path) -> None:
         covered[at : at + item["size"]] = b"\1" * item["size"]
     for row in loads:
         assert all(covered[row[2] : row[2] + row[5]])
+
+
+def test_the_statement_validates_against_its_schema(signed: Path) -> None:
+    schema = PAGES.parent / "schemas" / "signature-v1.schema.json"
+    jsonschema.validate(statement_of(signed), json.loads(schema.read_text()))
 
 
 def test_the_names_stand_there_as_they_are(signed: Path) -> None:
