@@ -161,7 +161,7 @@ def tools() -> str:
 HEAD = """\
 # Damaged plugins
 
-A real plugin (`tests/corruptions/zero_out.so`, 22 KB, stamped) with {number} damages, each made by
+A real plugin (`tests/corruptions/zero_out.elf`, 22 KB, stamped) with {number} damages, each made by
 hand, one at a time. What `envlock check` says stands beside what really happened when TensorFlow
 {release} loaded the file in a child process of its own (`tf.load_op_library`, then the op called
 with known values), and beside readelf's opinion. Made by

@@ -66,6 +66,24 @@ static struct Begin { Begin() {
 extern "C" tensorflow::Base* make() { return new tensorflow::Op; }
 """
 
+_C_OPS = """
+#include <stddef.h>
+typedef struct B B; typedef struct S S;
+B* TF_NewOpDefinitionBuilder(const char*); void TF_RegisterOpDefinition(B*, S*); S* TF_NewStatus(void);
+B* TF_NewKernelBuilder(const char*, const char*, void*, void*, void*);
+void TF_KernelBuilder_TypeConstraint(B*, const char*, int, S*);
+void TF_KernelBuilder_Priority(B*, int); void TF_RegisterKernelBuilder(const char*, B*, S*);
+void compute(void* kernel, void* context) { }
+__attribute__((constructor)) static void begin(void) {
+  S* status = TF_NewStatus();
+  TF_RegisterOpDefinition(TF_NewOpDefinitionBuilder("ZeroOut"), status);
+  B* builder = TF_NewKernelBuilder("ZeroOut", "CPU", NULL, compute, NULL);
+  TF_KernelBuilder_TypeConstraint(builder, "T", 1, status);
+  TF_KernelBuilder_Priority(builder, 3);
+  TF_RegisterKernelBuilder("ZeroOut", builder, status);
+}
+"""
+
 
 def _compile(folder: Path, name: str, source: str, *flags: str, compiler: str = "gcc") -> Path:
     suffix = ".cc" if "++" in compiler else ".c"
@@ -130,6 +148,17 @@ def elf_seeds(folder: Path) -> list[Path]:
             "-fno-exceptions",
             "-fno-threadsafe-statics",
             compiler="g++",
+        ),
+        _compile(folder, "c-ops", _C_OPS, *_TINY, "-s"),
+        _compile(
+            folder,
+            "ops-aarch64",
+            _CXX,
+            *_TINY,
+            "-s",
+            "-fno-exceptions",
+            "-fno-threadsafe-statics",
+            compiler="aarch64-linux-gnu-g++",
         ),
         _compile(
             folder,
@@ -334,7 +363,7 @@ def main() -> None:
     """Write what is not written by hand."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plugins = {path.name: path.read_bytes() for path in elf_seeds(folder)}
+        plugins = {path.stem: path.read_bytes() for path in elf_seeds(folder)}
         for plugin, content in plugins.items():
             _write("elf-debug" if plugin.startswith("debug") else "elf", plugin, content)
         snapshot = (CORPUS / "snapshot" / "small.json").read_bytes()
@@ -344,7 +373,7 @@ def main() -> None:
         ).read_bytes()
         for kind, content in wheel_seeds(wants, (folder / "libf.so").read_bytes()).items():
             _write("wheel", kind, content)
-    for name, content in trust_seeds(plugins["both-hashes.so"]).items():
+    for name, content in trust_seeds(plugins["both-hashes"]).items():
         _write("signature" if name == "note" else "trust-keys", name, content)
     for plain in (encode_manifest(manifest()), b"{}", b'{"format":"envlock.manifest/2"}'):
         _write("note", f"{len(plain)}", build_note(plain, "<"))
