@@ -21,7 +21,6 @@ CASES = [
     ("in place", "this file system"),
     ("in place", "no links to nameless files"),
     ("in place, ahead", "this file system"),
-    ("in place, ahead", "no links to nameless files"),
     ("new output", "this file system"),
     ("replaced output", "no nameless files"),
     ("report", "this file system"),

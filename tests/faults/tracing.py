@@ -5,7 +5,7 @@
     trace(work, lambda call: Fail(EIO) if call.name == "fsync" else None)
 
 The child is a real process under ptrace(2); the kernel itself answers, unless told otherwise. Only
-calls that touch files are shown and counted, over all of the child's threads.
+calls that touch files are shown and counted, over all of the child's threads and children.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ _ARGUMENTS, _RESULT, _CALL = (14, 13, 12, 7, 9, 8), 10, 15
 
 _TRACEME, _SYSCALL, _SETOPTIONS, _GETREGSET, _SETREGSET = 0, 24, 0x4200, 0x4204, 0x4205
 _GET_SYSCALL_INFO = 0x420E
-_SYSGOOD, _TRACECLONE, _EXITKILL = 1, 8, 0x100000
+_SYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE, _EXITKILL = 1, 2, 4, 8, 0x100000
+_FOLLOWED = _TRACEFORK | _TRACEVFORK | _TRACECLONE
 _NT_PRSTATUS = 1
 _WALL = 0x40000000
 _ENTRY, _EXIT = 1, 2
@@ -73,7 +74,7 @@ _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 
 
 class _Kill:
-    """The process dies (SIGKILL) instead of making the call."""
+    """The process dies (SIGKILL) instead of making the call, and its children with it."""
 
 
 KILL = _Kill()
@@ -183,7 +184,7 @@ def _ask(
 
 def _follow(pid: int, decide: Callable[[Call], Order]) -> list[Call]:
     os.waitpid(pid, _WALL)
-    _ask(_SETOPTIONS, pid, None, _SYSGOOD | _TRACECLONE | _EXITKILL)
+    _ask(_SETOPTIONS, pid, None, _SYSGOOD | _FOLLOWED | _EXITKILL)
     calls: list[Call] = []
     pending: dict[int, Call] = {}
     killed = False
@@ -203,7 +204,7 @@ def _follow(pid: int, decide: Callable[[Call], Order]) -> list[Call]:
             except ProcessLookupError:
                 killed = True
             if killed:
-                os.kill(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)
                 continue
         elif stopped not in (signal.SIGTRAP, signal.SIGTRAP | 0x80, signal.SIGSTOP):
             passed_on = stopped
