@@ -165,7 +165,24 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
     if any(finding.verdict == "unsafe" for finding in findings):
         fits = fitting_releases(elf, recorded, built, live.release.distribution)
         findings, unchecked = compare(recorded, live.atlas, live.release, fits, built)
+    if recorded.evidence == "code" and not live.atlas.shipped and not _own(manifest):
+        unchecked.append(
+            Unchecked(
+                what="inline functions that never differed between public releases",
+                why="the stamp is from machine code, which was searched for those that did; "
+                "stamp a build with `-g`, or with `--compile-command`",
+            )
+        )
     return AbiAnswer(findings, unchecked, known=True)
+
+
+def _own(manifest: Manifest) -> bool:
+    """Whether the plugin was built with, and stamped for, a TensorFlow of an added atlas."""
+    from .atlas.collection import find_installed
+
+    built = manifest.tensorflow
+    known = None if built is None else find_installed(built, built.distribution)
+    return known is not None and not known.atlas.shipped
 
 
 def fitting_releases(

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import FileAccessError, InputError
+from ..errors import FileAccessError, InputError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,11 +260,20 @@ def belonging(commands: Sequence[Command], plugin: str, files: Iterable[str]) ->
 
 
 class Objects:
-    """A temporary folder of objects with debug information; use it in a `with` statement."""
+    """A temporary folder of objects with debug information; use it in a `with` statement.
+
+    Raises `WriteError` when there is no room for one.
+    """
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self.commands = list(commands)
-        self._folder = tempfile.TemporaryDirectory(prefix="envlock-compile-")
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="envlock-compile-")
+        except OSError as error:
+            raise WriteError(
+                f"no temporary folder can be made: {error.strerror or error}",
+                hint="name a writable one with the variable TMPDIR",
+            ) from None
 
     def __enter__(self) -> list[tuple[Command, str]]:
         """Compile all, as many at once as there are processors; gives each command's object.
