@@ -16,7 +16,7 @@ from .judging import AbiAnswer, judge_abi, releases_that_fit
 from .linker.resolve import predict
 from .live import LiveView
 from .manifest_io import read_embedded
-from .models.policy import DEFAULT, PolicyFile
+from .models.policy import DEFAULT, PolicyFile, breaks_trust
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from .policies import apply_policy, resolve_policy, verdict_of
 from .registration import judge_registrations
@@ -224,7 +224,7 @@ class Checker:
                 stamped=manifest is not None,
                 stamp=stamp,
                 tensorflow=built or abi.origin,
-                signed_by=signed_by,
+                signed_by=None if any(map(breaks_trust, kept)) else signed_by,
             ),
             environment=self.summary,
             verdict=verdict_of(kept),

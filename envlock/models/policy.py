@@ -55,11 +55,12 @@ class PolicyFile(Record):
         return (
             self.fails(report.verdict)
             or (self.require_stamp and not report.plugin.stamped)
-            or (bool(self.trust) and any(map(_breaks_trust, report.findings)))
+            or (bool(self.trust) and any(map(breaks_trust, report.findings)))
         )
 
 
-def _breaks_trust(finding: Finding) -> bool:
+def breaks_trust(finding: Finding) -> bool:
+    """Whether a finding is about a signature, and not softened by a policy."""
     return finding.rule.startswith(TRUST_RULES) and finding.verdict in ("unsafe", "incompatible")
 
 
