@@ -229,6 +229,17 @@ def test_live_headers_are_compiled_once(world: World, tmp_path: Path) -> None:
     assert sorted(kept) == sorted(p for p in (world.root / "cache").rglob("*") if p.is_file())
 
 
+def test_live_headers_from_python(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = world.stamped(tmp_path, "reads_moved")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(world.root / "cache"))
+    monkeypatch.setenv("ENVLOCK_ATLAS", "")
+    assert [f.rule for f in check(plugin, env=world.envs[2]).findings] == ["tensorflow-version"]
+    report = check(plugin, env=world.envs[2], live_headers="g++")
+    assert [f.rule for f in report.findings] == ["abi-class-layout"]
+
+
 def test_changed_headers_are_read_anew(
     world: World, tmp_path: Path, releases: dict[int, Framework]
 ) -> None:
