@@ -102,10 +102,10 @@ def _cache_or_none() -> str | None:
 def _reader() -> str:
     """A digest of the code that turns headers into an atlas: a newer one reads them anew."""
     from ..abi import classes, dwarf
-    from . import gimple, mangled
+    from . import dump, gimple, mangled
 
     digest = hashlib.sha256(__version__.encode())
-    for module in (extract, probe, write, gimple, mangled, classes, dwarf):
+    for module in (extract, probe, write, dump, gimple, mangled, classes, dwarf):
         digest.update(_source(module))
     return digest.hexdigest()[:16]
 

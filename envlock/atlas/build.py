@@ -1,13 +1,15 @@
-"""Building the atlas from public wheels: `python -m envlock.atlas.build --releases 2.15.1 -o FILE`.
+"""Building the atlas from public wheels: `python -m envlock.atlas.build -o FILE`.
 
 Each wheel is downloaded with pip, the parts that matter are unpacked, read and thrown away again.
-The same releases, compiler and envlock give the same bytes.
+What a wheel gives, its part, depends on the wheel, the compiler and envlock only, and the atlas on
+the parts only: the same wheels give the same bytes, whatever their order.
 """
 
 from __future__ import annotations
 
 import argparse
 import glob
+import hashlib
 import os
 import subprocess
 import sys
@@ -16,12 +18,14 @@ import zipfile
 
 from ..errors import EnvlockError, InputError
 from . import extract, probe, write
+from .format import Atlas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .extract import Part
+    from .format import Release
     from .probe import Compiler
 
 #: Every public release that the shipped atlas holds, both distributions of each.
@@ -82,34 +86,92 @@ def unpack(wheel: str, folder: str) -> str:
     return os.path.join(folder, "tensorflow")
 
 
-def read_release(
-    distribution: str, version: str, compiler: Compiler, cache: str | None = None
+def sha256(path: str) -> str:
+    """The digest of a file, as package indexes give it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_wheel(
+    wheel: str, distribution: str, version: str, compiler: Compiler, cache: str | None = None
 ) -> Part:
-    """One release's part, straight from its wheel."""
+    """One wheel's part. Raises `InputError` when it is damaged or its headers do not compile."""
+    with tempfile.TemporaryDirectory(prefix="envlock-atlas-") as work:
+        try:
+            package = unpack(wheel, work)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"`{wheel}` cannot be unpacked: {error}") from None
+        part = extract.read_package(package, version, distribution, compiler, cache)
+    part["wheel"] = {"name": os.path.basename(wheel), "sha256": sha256(wheel)}
+    return part
+
+
+def read_release(
+    distribution: str,
+    version: str,
+    compiler: Compiler,
+    cache: str | None = None,
+    wheels: str | None = None,
+) -> Part:
+    """One release's part, from its wheel in the folder `wheels` or else downloaded."""
+    if wheels is not None:
+        name = f"{distribution.replace('-', '_')}-{version}-cp*_x86_64.whl"
+        found = sorted(glob.glob(os.path.join(glob.escape(wheels), name)))
+        if found:
+            return read_wheel(found[0], distribution, version, compiler, cache)
     with tempfile.TemporaryDirectory(prefix="envlock-atlas-") as work:
         wheel = download(distribution, version, work)
-        package = unpack(wheel, work)
-        os.unlink(wheel)
-        return extract.read_package(package, version, distribution, compiler, cache)
+        return read_wheel(wheel, distribution, version, compiler, cache)
 
 
 def collect(
     releases: Sequence[str],
     distributions: Sequence[str],
     compiler: Compiler,
-    folder: str | None,
+    folder: str | None = None,
+    wheels: str | None = None,
 ) -> Iterable[Part]:
     """All parts; those kept in `folder` are not made again."""
-    for version in releases:
-        for distribution in distributions:
-            if folder is None:
-                yield read_release(distribution, version, compiler)
-                continue
-            path = os.path.join(folder, f"{distribution}-{version}.json.gz")
-            if not os.path.exists(path):
-                extract.save_part(read_release(distribution, version, compiler, folder), path)
-                print(f"{distribution} {version}", file=sys.stderr, flush=True)
-            yield extract.load_part(path)
+    with tempfile.TemporaryDirectory(prefix="envlock-atlas-") as own:
+        for version in releases:
+            for distribution in distributions:
+                path = os.path.join(folder or own, f"{distribution}-{version}.json.gz")
+                if not os.path.exists(path):
+                    part = read_release(distribution, version, compiler, folder or own, wheels)
+                    extract.save_part(part, path)
+                    print(f"{distribution} {version}", file=sys.stderr, flush=True)
+                yield extract.load_part(path)
+
+
+def verify(parts: Iterable[Part], atlas: Atlas) -> int:
+    """Whether parts are, byte for byte, those that an atlas was made of; gives the exit status."""
+    status = 0
+    for part in parts:
+        name = f"{part['distribution']} {part['version']}"
+        known = atlas.find(part["version"], part["distribution"])
+        if known is None or known.distribution != part["distribution"]:
+            answer = "not in the atlas"
+        elif known.facts.get("part") == write.digest_of(part):
+            print(f"{name}: the same", flush=True)
+            continue
+        else:
+            answer = "differs: " + (", ".join(_differences(part, known)) or "exports or classes")
+        print(f"{name}: {answer}", flush=True)
+        status = 1
+    return status
+
+
+def _differences(part: Part, known: Release) -> list[str]:
+    """What differs between a part and the atlas's facts about that release, both values."""
+    facts = write.facts_of(part)
+    return [
+        f"{key} is {facts[key]}, in the atlas {known.facts.get(key)}"
+        for key in sorted(facts)
+        if key != "part" and facts[key] != known.facts.get(key)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,13 +185,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--compiler", default="g++", help="the g++ that compiles the probe")
     parser.add_argument("--parts", metavar="FOLDER", help="keep what was read of each wheel there")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True)
+    parser.add_argument("--wheels", metavar="FOLDER", help="wheels that need no download")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("-o", "--output", metavar="FILE", help="the atlas to write")
+    target.add_argument(
+        "--verify", metavar="ATLAS", help="compare with what that atlas was made of; write nothing"
+    )
     chosen = parser.parse_args(arguments)
     try:
         if chosen.parts:
             os.makedirs(chosen.parts, exist_ok=True)
         compiler = probe.Compiler((chosen.compiler,))
-        parts = collect(chosen.releases, chosen.distributions, compiler, chosen.parts)
+        parts = collect(
+            chosen.releases, chosen.distributions, compiler, chosen.parts, chosen.wheels
+        )
+        if chosen.verify:
+            return verify(parts, Atlas.open(chosen.verify))
         size = write.write_atlas(parts, chosen.output)
     except EnvlockError as error:
         print(f"error: {error.message}", file=sys.stderr)

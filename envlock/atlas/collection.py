@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InputError
-from ..versions import minor
+from ..versions import minor, order
 from .format import SHIPPED, Atlas
 from .places import SUFFIX, added_files, user_folder
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
         def version(self) -> str: ...
         @property
         def libraries(self) -> tuple[LibraryIdentity, ...]: ...
+
+
+#: How the libraries are called that all wheels of one build have in common.
+_COMMON = "libtensorflow_"
 
 
 class Known:
@@ -70,31 +74,34 @@ _atlases: dict[str, tuple[tuple[int, ...], Atlas]] = {}
 
 
 def find_release(version: str, distribution: str | None, first: Sequence[str] = ()) -> Known | None:
-    """A release by number, else another patch of the same minor, preferably a public one.
+    """A release by number; for a patch newer than every known one, the newest of its minor.
 
-    For the number, the files named in `first` are asked, then the added atlases, then the shipped.
-    Raises `InputError` when one is damaged.
+    The files named in `first` are asked, then the added atlases, then the shipped, which holds
+    every public release there was when it was made. A number of its own such as `2.15.0+nv24`
+    is looked up as `2.15.0` where it is not known as it stands. Raises `InputError` when an atlas
+    is damaged.
     """
     atlases = [*map(_open, first), *open_added(), open_atlas()]
-    for atlas in atlases:
-        release = atlas.find(version, distribution)
-        if release is not None:
-            return Known(atlas, release, False)
+    for name in dict.fromkeys((version, version.partition("+")[0])):
+        for atlas in atlases:
+            release = atlas.find(name, distribution)
+            if release is not None:
+                return Known(atlas, release, False)
+    siblings = [
+        (order(release.version), atlas, release)
+        for atlas in reversed(atlases)
+        for release in atlas.releases
+        if minor(release.version) == minor(version)
+    ]
+    newest = max((number for number, _, _ in siblings), default=())
+    if not siblings or order(version.partition("+")[0]) <= newest:
+        return None
     # A build of one's own says less about a public patch release than another public one does.
-    for atlas in reversed(atlases):
-        release = _same_minor(atlas, version, distribution)
-        if release is not None:
-            return Known(atlas, release, False)
-    return None
-
-
-def _same_minor(atlas: Atlas, version: str, distribution: str | None) -> Release | None:
-    """Another patch release of the same minor: their binary interfaces never differed so far."""
-    fitting = [r for r in atlas.releases if minor(r.version) == minor(version)]
-    for release in fitting:
-        if release.distribution == distribution:
-            return release
-    return fitting[-1] if fitting else None
+    atlas = siblings[0][1]
+    number = max(number for number, one, _ in siblings if one is atlas)
+    fitting = [release for n, one, release in siblings if one is atlas and n == number]
+    own = [release for release in fitting if release.distribution == distribution]
+    return Known(atlas, (own or fitting)[0], False)
 
 
 def find_installed(
@@ -102,9 +109,11 @@ def find_installed(
 ) -> Known | None:
     """The build that is installed: the one with the same libraries, else the same release.
 
-    `first` as for `find_release`. Raises `InputError` when an atlas is damaged.
+    Libraries that are linked anew for each Python, `_pywrap_tensorflow_internal.so` and its like,
+    say nothing: the wheels of one build differ in them. `first` as for `find_release`. Raises
+    `InputError` when an atlas is damaged.
     """
-    own = marks(installed.libraries)
+    own = marks(one for one in installed.libraries if one.name.startswith(_COMMON))
     for atlas in (*map(_open, first), *open_added(), open_atlas()):
         for release in atlas.releases:
             if release.version != installed.version:

@@ -20,6 +20,7 @@ from ..environment.binary import cxx11_abi, version_strings
 from ..environment.headers import read_headers
 from ..models.record import encode
 from . import gimple, probe
+from .dump import iter_lines, read_functions
 from .keys import symbol_key
 
 TYPE_CHECKING = False
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from .gimple import Fact, Path
+    from .dump import Fact, Function, Path
     from .probe import Compiler, Mode
 
     Part = dict[str, Any]
@@ -72,6 +73,7 @@ def exports(path: str) -> tuple[dict[str, Any], list[int]]:
                 keys.add(symbol_key(strings[name : strings.index(b"\0", name)]))
         identity = {
             "name": os.path.basename(path),
+            "machine": elf.machine,
             "soname": dynamic.soname.decode("ascii", "replace") if dynamic.soname else None,
             "needed": [item.decode("ascii", "replace") for item in dynamic.needed],
             "build_id": build_id(elf),
@@ -106,7 +108,7 @@ def headers(include: str, mode: Mode, compiler: Compiler, cache: str | None = No
         with ElfFile.open(target) as elf:
             layouts = Reader(Dwarf(elf)).read()
         owners = gimple.method_owners(layouts)
-        functions = gimple.read_functions(gimple.iter_lines(dump), owners)
+        functions = read_functions(iter_lines(dump), owners)
         analysis = gimple.Analysis(layouts, functions, owners)
         analysis.run()
     result: Part = {
@@ -142,7 +144,7 @@ def _classes(layouts: dict[str, Layout]) -> Part:
     return found
 
 
-def _functions(functions: dict[str, gimple.Function]) -> Part:
+def _functions(functions: dict[str, Function]) -> Part:
     needs: dict[str, list[Any]] = {}
     paths: dict[str, list[Any]] = {}
     for name in sorted(functions):
@@ -208,12 +210,14 @@ def read_build(
         identity, keys = exports(path)
         libraries.append({**identity, "exports": keys})
     git_version, built_by, abi = _build_facts(session, paths[0] if paths else "")
+    machines = sorted({library.pop("machine") for library in libraries})
     # A string is 8 bytes with one ABI and 32 with the other.
     mode = probe.Mode(probe.standard_of(version), abi is not False)
     return {
         "format": PART_FORMAT,
         "version": version,
         "distribution": distribution,
+        "machine": machines[0] if machines else "unknown",
         "global_scope": global_scope,
         "git_version": git_version,
         "compiler": built_by,
@@ -227,9 +231,11 @@ def read_build(
 def _build_facts(session: str, framework: str) -> tuple[str | None, str | None, bool | None]:
     """git version, compiler and CXX11 ABI, from TensorFlow's own binaries."""
     git_version = compiler = None
-    if os.path.isfile(session):
-        with ElfFile.open(session) as elf:
-            git_version, compiler, _ = version_strings(elf)
+    # Up to 2.8 the framework library says it, later the module of the session.
+    for path in (session, framework):
+        if git_version is None and os.path.isfile(path):
+            with ElfFile.open(path) as elf:
+                git_version, compiler, _ = version_strings(elf)
     abi = None
     if os.path.isfile(framework):
         with ElfFile.open(framework) as elf:
@@ -237,9 +243,14 @@ def _build_facts(session: str, framework: str) -> tuple[str | None, str | None, 
     return git_version, compiler, abi
 
 
+def part_bytes(part: Part) -> bytes:
+    """A part as JSON, the same bytes for the same content."""
+    return json.dumps(part, sort_keys=True, separators=(",", ":")).encode()
+
+
 def save_part(part: Part, path: str) -> None:
     """Write a part, the same bytes for the same content."""
-    raw = json.dumps(part, sort_keys=True, separators=(",", ":")).encode()
+    raw = part_bytes(part)
     with open(path + ".tmp", "wb") as file, gzip.GzipFile("", "wb", 5, file, mtime=0) as packed:
         packed.write(raw)
     os.replace(path + ".tmp", path)

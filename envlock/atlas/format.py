@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     Window = tuple[tuple[Fact, ...], tuple[Fact, ...]]
 
 MAGIC = b"ENVATLAS"
-VERSION = 1
+VERSION = 2
 #: Releases in one atlas, and classes that derive from each other.
 MAX_RELEASES, MAX_BASES = 4096, 64
+#: Distributions whose wheels hold the very same libraries and headers as another's.
+SAME_BUILD = {"tensorflow-gpu": "tensorflow"}
 #: The atlas that comes with this package.
 SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tensorflow.atlas")
 
@@ -170,15 +172,19 @@ class Atlas:
             offset, size = self._section(b"META")
             try:
                 table = json.loads(self._data[offset : offset + size])
+                needed = _typed(table, "needed", list)
                 found, unit = [], 0
                 for index, facts in enumerate(_typed(table, "releases", list)[: MAX_RELEASES + 1]):
                     if index == MAX_RELEASES or type(facts) is not dict:
                         raise ValueError(index)
+                    for library in _typed(facts, "libraries", list):
+                        # Many libraries need the same ones: those lists are kept apart.
+                        library["needed"] = needed[_typed(library, "needed", int)]
                     release = Release(index, facts, unit)
                     unit += len(facts["libraries"])
                     found.append(release)
                 self._moving = [name.encode().decode() for name in _typed(table, "virtual", list)]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise self.damaged("its list of releases") from None
             self._releases = found
         return self._releases
@@ -202,9 +208,10 @@ class Atlas:
     def find(self, version: str, distribution: str | None = None) -> Release | None:
         """The release of that number; of the named distribution where it is known there."""
         fitting = [r for r in self.releases if r.version == version]
-        for release in fitting:
-            if release.distribution == distribution:
-                return release
+        for name in (distribution, SAME_BUILD.get(distribution or "")):
+            for release in fitting:
+                if release.distribution == name:
+                    return release
         return fitting[0] if fitting else None
 
     def identify(self, build_ids: Iterable[str | None]) -> Release | None:
@@ -424,17 +431,18 @@ class Atlas:
         return self._window_list(value - 1) if value else ()
 
     def _read_windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
-        offset, _ = self._section(b"FUNK")
-        (count,) = struct.unpack_from("<I", self._data, offset)
-        places = struct.unpack_from(f"<{count}I", self._data, offset + 4 + 5 * count)
-        base = self._section(b"FUNR")[0]
-        seen = set()
-        for place in places:
-            _, at = self._run_value(base + place, abi)
-            value, _ = self._run_value(at, abi)
-            if value and value not in seen:
-                seen.add(value)
-                yield self._window_list(value - 1)
+        offset, size = self._section(b"WINX")
+        (tables,) = struct.unpack_from("<I", self._data, offset)
+        if not 0 <= abi < tables:
+            raise self.damaged("its windows")
+        first, last = struct.unpack_from("<II", self._data, offset + 4 + 4 * abi)
+        start = 8 + 4 * tables
+        if not first <= last <= (size - start) // 4:
+            raise self.damaged("its windows")
+        for (number,) in struct.iter_unpack(
+            "<I", self._data[offset + start + 4 * first : offset + start + 4 * last]
+        ):
+            yield self._window_list(number)
 
     def _window_list(self, number: int) -> tuple[Window, ...]:
         blob = self._blob(b"WINL", number)

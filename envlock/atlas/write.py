@@ -5,12 +5,15 @@ Deterministic: equal parts give equal bytes, whatever their order.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import struct
+from array import array
 
 from ..abi.usage import own_name
+from .extract import part_bytes
 from .format import MAGIC, VERSION
 from .keys import name_key
 from .mangled import erase
@@ -60,6 +63,36 @@ def release_order(version: str) -> tuple[int, ...]:
     return tuple(numbers + [0] * (4 - len(numbers)))
 
 
+def digest_of(part: Part) -> str:
+    """SHA-256 of a part: the atlas keeps it, so that a part made anew can be compared."""
+    return hashlib.sha256(part_bytes(part)).hexdigest()
+
+
+def facts_of(part: Part) -> dict[str, Any]:
+    """What the list of releases says about a part: all but exports and class layouts."""
+    facts = {name: part[name] for name in part if name not in ("abi", "format", "libraries")}
+    facts["libraries"] = [
+        {name: value for name, value in library.items() if name != "exports"}
+        for library in part["libraries"]
+    ]
+    facts["part"] = digest_of(part)
+    facts["probe"] = part["abi"]["compiler"]
+    facts["standard"] = part["abi"]["standard"]
+    facts["missing_headers"] = part["abi"]["missing_headers"]
+    return facts
+
+
+class _Taken:
+    """A part as the writer keeps it: exports packed, its ABI table by digest."""
+
+    __slots__ = ("exports", "facts", "table")
+
+    def __init__(self, part: Part, table: str) -> None:
+        self.table = table
+        self.exports = [array("Q", library["exports"]) for library in part["libraries"]]
+        self.facts = facts_of(part)
+
+
 class Writer:
     """Collects parts, then gives the file's bytes.
 
@@ -69,7 +102,8 @@ class Writer:
 
     def __init__(self, *, whole: bool = False) -> None:
         self.whole = whole
-        self.parts: dict[tuple[Any, ...], Part] = {}
+        self.parts: dict[tuple[Any, ...], _Taken] = {}
+        self._tables: dict[str, Part] = {}  # ABI tables by digest: most parts share theirs
         self._strings = _Pool()
         self._facts = _Pool()
         self._fact_lists = _Pool()
@@ -79,45 +113,52 @@ class Writer:
     def add(self, part: Part) -> None:
         """Take in one release; the same release again replaces it."""
         key = (release_order(part["version"]), part["version"], part["distribution"])
-        self.parts[key] = part
+        content = {name: part["abi"][name] for name in ("classes", "functions", "paths")}
+        text = json.dumps(content, sort_keys=True).encode()
+        digest = hashlib.sha256(text).hexdigest()
+        self._tables.setdefault(digest, content)
+        self.parts[key] = _Taken(part, digest)
 
     def data(self) -> bytes:
         """The whole file."""
         parts = [self.parts[key] for key in sorted(self.parts)]
-        tables, numbers = _abi_tables(parts)
-        sections = {
-            b"META": self._meta(parts, numbers, tables),
-            b"CLSK": b"",
-            b"FUNK": b"",
-        }
+        # Numbered by the first release that has them.
+        numbers = {digest: n for n, digest in enumerate(dict.fromkeys(p.table for p in parts))}
+        tables = [self._tables[digest] for digest in numbers]
         self._strings.add(b"")
-        classes, class_records = self._classes(tables)
-        functions, function_records = self._functions(tables)
-        sections[b"CLSK"], sections[b"CLSR"] = classes, class_records
-        sections[b"FUNK"], sections[b"FUNR"] = functions, function_records
+        sections = {b"META": self._meta(parts, numbers, tables)}
+        sections[b"CLSK"], sections[b"CLSR"] = self._classes(tables)
+        sections[b"FUNK"], sections[b"FUNR"], sections[b"WINX"] = self._functions(tables)
         sections[b"LAYO"] = self._layouts.section()
         sections[b"FCTT"] = self._facts.section()
         sections[b"FCTL"] = self._fact_lists.section()
         sections[b"WINL"] = self._window_lists.section()
         sections[b"STRT"] = self._strings.section()
-        sections.update(_exports(parts))
+        sections.update(_exports([keys for part in parts for keys in part.exports]))
         return _assemble(sections)
 
-    def _meta(self, parts: Sequence[Part], numbers: Sequence[int], tables: Sequence[Part]) -> bytes:
+    def _meta(
+        self, parts: Sequence[_Taken], numbers: dict[str, int], tables: Sequence[Part]
+    ) -> bytes:
+        needed: dict[tuple[str, ...], int] = {}
         releases = []
-        for part, abi in zip(parts, numbers):
-            entry = {key: part[key] for key in sorted(part) if key not in ("abi", "format")}
+        for part in parts:
+            entry = dict(part.facts)
+            entry["abi"] = numbers[part.table]
             entry["libraries"] = [
-                {key: value for key, value in library.items() if key != "exports"}
-                for library in part["libraries"]
+                {
+                    **library,
+                    "needed": needed.setdefault(tuple(library["needed"]), len(needed)),
+                }
+                for library in entry["libraries"]
             ]
-            entry["abi"] = abi
-            entry["probe"] = part["abi"]["compiler"]
-            entry["standard"] = part["abi"]["standard"]
-            entry["missing_headers"] = part["abi"]["missing_headers"]
             releases.append(entry)
         return json.dumps(
-            {"releases": releases, "virtual": _moving_tables(tables, every=self.whole)},
+            {
+                "needed": list(needed),
+                "releases": releases,
+                "virtual": _moving_tables(tables, every=self.whole),
+            },
             sort_keys=True,
             separators=(",", ":"),
         ).encode()
@@ -168,7 +209,7 @@ class Writer:
                     out += varint(self._fact(fact))
         return self._window_lists.add(bytes(out))
 
-    def _functions(self, tables: Sequence[Part]) -> tuple[bytes, bytes]:
+    def _functions(self, tables: Sequence[Part]) -> tuple[bytes, bytes, bytes]:
         # Functions that never need anything would only say that they exist.
         names = sorted(
             {
@@ -180,19 +221,31 @@ class Writer:
         )
         prone = _drift_prone(tables)
         records = {}
+        windows: list[set[int]] = [set() for _ in tables]
         for name in names:
-            lists, windows = [], []
-            for table in tables:
+            lists = []
+            for number, table in enumerate(tables):
                 facts = table["functions"].get(name)
                 lists.append(0 if facts is None else self._fact_list(facts) + 1)
                 found = table["paths"].get(name) or []
-                moving = self.whole or any(tuple(f) in prone for w in found for s in w for f in s)
-                windows.append(self._window_list(found) + 1 if found and moving else 0)
-            records[name_key(name)] = _runs(lists) + _runs(windows)
-        for name, found in _templates(tables).items():
-            lists = [0 if facts is None else self._fact_list(facts) + 1 for facts in found]
-            records.setdefault(name_key(name), _runs(lists) + _runs([0] * len(tables)))
-        return _keyed(records)
+                if found and (
+                    self.whole or any(tuple(f) in prone for w in found for step in w for f in step)
+                ):
+                    windows[number].add(self._window_list(found))
+            records[name_key(name)] = _runs(lists)
+        for name, rows in _templates(tables).items():
+            lists = [0 if facts is None else self._fact_list(facts) + 1 for facts in rows]
+            records.setdefault(name_key(name), _runs(lists))
+        return *_keyed(records), _windows_index(windows)
+
+
+def _windows_index(tables: Sequence[Iterable[int]]) -> bytes:
+    """The window lists of each ABI table: where each table's numbers start, then the numbers."""
+    starts, numbers = [0], array("I")
+    for found in tables:
+        numbers.extend(sorted(found))
+        starts.append(len(numbers))
+    return struct.pack(f"<I{len(starts)}I{len(numbers)}I", len(tables), *starts, *numbers)
 
 
 def _templates(tables: Sequence[Part]) -> dict[str, list[list[tuple[str, ...]] | None]]:
@@ -250,21 +303,6 @@ def _slots(classes: dict[str, Any], name: str, depth: int = 0) -> dict[str, int]
     return slots
 
 
-def _abi_tables(parts: Sequence[Part]) -> tuple[list[Part], list[int]]:
-    """The distinct ABI tables and each part's number in them."""
-    tables: list[Part] = []
-    seen: dict[str, int] = {}
-    numbers = []
-    for part in parts:
-        content = {key: part["abi"][key] for key in ("classes", "functions", "paths")}
-        text = json.dumps(content, sort_keys=True)
-        if text not in seen:
-            seen[text] = len(tables)
-            tables.append(content)
-        numbers.append(seen[text])
-    return tables, numbers
-
-
 def _runs(numbers: Sequence[int]) -> bytes:
     """A value for each ABI table, as (length, value) runs."""
     runs: list[list[int]] = []
@@ -290,16 +328,16 @@ def _keyed(records: dict[int, bytes]) -> tuple[bytes, bytes]:
     return index + struct.pack(f"<{len(offsets)}I", *offsets), bytes(body)
 
 
-def _exports(parts: Sequence[Part]) -> dict[bytes, bytes]:
-    """Symbol keys in 65,536 buckets by their upper 16 bits, and the distinct memberships."""
+def _exports(libraries: Sequence[Iterable[int]]) -> dict[bytes, bytes]:
+    """Symbol keys in 65,536 buckets by their upper 16 bits, and the distinct memberships.
+
+    `libraries`: the keys that each unit exports.
+    """
     units: dict[int, int] = {}
-    unit = 0
-    for part in parts:
-        for library in part["libraries"]:
-            bit = 1 << unit
-            unit += 1
-            for key in library["exports"]:
-                units[key] = units.get(key, 0) | bit
+    for unit, keys in enumerate(libraries):
+        bit = 1 << unit
+        for key in keys:
+            units[key] = units.get(key, 0) | bit
     counts: dict[int, int] = {}
     for bitmap in units.values():
         counts[bitmap] = counts.get(bitmap, 0) + 1
@@ -307,7 +345,7 @@ def _exports(parts: Sequence[Part]) -> dict[bytes, bytes]:
     if len(order) > 0xFFFF:
         raise ValueError(f"{len(order)} distinct memberships do not fit in 16 bits")
     numbers = {bitmap: number for number, bitmap in enumerate(order)}
-    width = (unit + 7) // 8 or 1
+    width = (len(libraries) + 7) // 8 or 1
     buckets: list[list[int]] = [[] for _ in range(1 << 16)]
     for key in sorted(units):
         buckets[key >> 24].append(key)
