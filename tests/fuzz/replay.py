@@ -17,13 +17,15 @@ from tests.fuzz.targets import TARGETS
 
 #: A kernel timer, because a C library does not return to Python's own; in seconds.
 ALARM = 60
+#: A machine may be busy: ten times what fuzzing allows.
+PATIENCE = 10.0
 
 
 def wrong(target: Target, path: Path) -> str | None:
     """What is wrong with how an input is read, in one line."""
     signal.alarm(ALARM)
     try:
-        check(target, path.read_bytes())
+        check(target, path.read_bytes(), PATIENCE)
     except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} in {os.path.basename(where.filename)}: {error!s:.200}"

@@ -18,6 +18,8 @@ from tests.fuzz.targets import TARGETS
 
 #: Those that a test process can run itself: what they read is small whatever it says.
 READERS = sorted(TARGETS)
+#: Ten seconds and more: a machine may be busy, and what these limits are for has no end at all.
+UNHURRIED = 20.0
 
 
 def child(*arguments: str) -> str:
@@ -58,7 +60,7 @@ def test_damaged_inputs(name: str, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 3))):
         chance = data.draw(st.randoms(use_true_random=False))
         content = target.mutate(content, chance)[: target.largest]
-    check(target, content, patience=4.0)
+    check(target, content, patience=UNHURRIED)
 
 
 @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -66,7 +68,7 @@ def test_damaged_inputs(name: str, data: st.DataObject) -> None:
 @given(content=st.binary(max_size=2048))
 @pytest.mark.parametrize("name", READERS)
 def test_any_bytes(name: str, content: bytes) -> None:
-    check(TARGETS[name], content, patience=4.0)
+    check(TARGETS[name], content, patience=UNHURRIED)
 
 
 def test_numbers_of_a_million_digits_are_compared_as_the_dynamic_linker_does() -> None:
