@@ -133,18 +133,23 @@ def _excerpt(said: str) -> str:
 
 
 def report(python: Path) -> None:
-    """The table for docs/fuzzing.md."""
+    """The tables of docs/fuzzing.md."""
     from tests.fuzz.targets import TARGETS
 
     journal = [json.loads(line) for line in (home() / "journal.jsonl").read_text().splitlines()]
-    totals = {name: [e for e in journal if e["target"] == name] for name in TARGETS}
-    print("| reader | executions | processor hours | edges | inputs kept |\n|---|---|---|---|---|")
-    for name, entries in totals.items():
-        runs, seconds = (sum(e[key] for e in entries) for key in ("runs", "seconds"))
-        edges, kept = (max((e[key] for e in entries), default=0) for key in ("edges", "corpus"))
-        print(f"| `{name}` | {runs:,} | {seconds / 3600:.2f} | {edges} | {kept} |")
-    runs, seconds = (sum(e[key] for e in journal) for key in ("runs", "seconds"))
-    print(f"| all | {runs:,} | {seconds / 3600:.2f} | | |\n", flush=True)
+    print(
+        "| reader | executions | of them guided | hours | edges | inputs kept |\n"
+        "|---|---:|---:|---:|---:|---:|"
+    )
+    for name in (*TARGETS, "all"):
+        mine = [e for e in journal if name in (e["target"], "all")]
+        guided = [e for e in mine if not e.get("plain")]
+        runs, with_coverage = (sum(e["runs"] for e in some) for some in (mine, guided))
+        hours = sum(e["seconds"] for e in mine) / 3600
+        edges, kept = (max((e[key] for e in guided), default=0) for key in ("edges", "corpus"))
+        last = f"{edges} | {kept}" if name != "all" else "|"
+        print(f"| `{name}` | {runs:,} | {with_coverage:,} | {hours:.2f} | {last} |")
+    print(flush=True)
     subprocess.run([python, "-m", "tests.fuzz.coverage_of"], cwd=ROOT, check=True)
 
 
