@@ -30,7 +30,6 @@ MAX_CODE = 16 << 20
 MAX_FUNCTION = 1 << 20
 
 _MEMORY = re.compile(r"\[(r\w+)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
-_WIDTH = re.compile(r"(\w+) ptr \[")
 _WIDTHS = {"byte": 1, "word": 2, "dword": 4, "qword": 8}
 _REGISTERS = {
     "rax": ("rax", "eax", "ax", "al", "ah"),
@@ -259,8 +258,8 @@ class _Sweep:
         pointer, added = known
         if pointer is self.first:
             self.offsets.add(added + offset)
-        width = _WIDTH.search(operands)
-        size = _WIDTHS.get(width[1], 16) if width is not None else 8
+        at = operands.find(" ptr [")
+        size = _WIDTHS.get(operands[:at].rsplit(" ", 1)[-1], 16) if at >= 0 else 8
         self.touched.append((pointer, added + offset, size))
         if pointer.parent is not None:
             self.seen.append((pointer, pointer.offset, added + offset, size))
@@ -299,9 +298,8 @@ class _Sweep:
         state = self.state
         target = operands.split(",", 1)[0]
         full = _FULL.get(target)
-        narrow = _NARROW.search(operands)
-        if narrow is not None:
-            self._narrow(narrow, mnemonic, operands)
+        if self.values:
+            self._narrow(mnemonic, operands)
         value: tuple[Pointer, int] | None = None
         table = ""
         memory = _MEMORY.search(operands) if "[" in operands else None
@@ -363,8 +361,11 @@ class _Sweep:
         if table is not None:
             self.code.allocated.add((table, pointer.allocated))
 
-    def _narrow(self, found: re.Match[str] | None, mnemonic: str, operands: str) -> None:
+    def _narrow(self, mnemonic: str, operands: str) -> None:
         """Note values of which an instruction reads a part only."""
+        found = _NARROW.search(operands)
+        if found is None:
+            return
         left, _, right = operands.partition(", ")
         if mnemonic == "xor" and left == right:
             return
