@@ -8,7 +8,6 @@ continues).
 
 from __future__ import annotations
 
-import functools
 import re
 
 from ..elf.dynamic import DT_RELA, DT_RELASZ
@@ -111,30 +110,6 @@ def method_class(name: str) -> str:
         parts = parts[:-1]
     found = "::".join(part for part in parts if not part.startswith("lts_"))
     return "tensorflow::" + found[5:] if found.startswith("tsl::") else found
-
-
-@functools.lru_cache(maxsize=65536)
-def named_classes(name: str) -> frozenset[str]:
-    """The classes that a mangled name can mention: its own, and those of its parameters.
-
-    A substitution stands for the namespace of TensorFlow, which is what it mostly means.
-    """
-    found: set[str] = set()
-    at = 0
-    while at < len(name):
-        if not name[at].isdigit():
-            at += 1
-            continue
-        parts = [] if name[max(at - 1, 0)] != "_" else ["tensorflow"]
-        while at < len(name) and name[at].isdigit():
-            number = _NUMBER.match(name, at)
-            assert number is not None
-            at = number.end() + int(number[0])
-            part = name[number.end() : at]
-            if not part.startswith("lts_"):
-                parts.append("tensorflow" if part == "tsl" and not parts else part)
-        found.update("::".join(parts[:end]) for end in range(2, len(parts) + 1))
-    return frozenset(found)
 
 
 def special_member(name: str) -> tuple[str, str] | None:

@@ -46,6 +46,9 @@ _FULL = {part: full for full, parts in _REGISTERS.items() for part in parts}
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _CLOBBERED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
 _NEW = "_Znwm"
+#: What `std::make_shared` writes at 8, both counts at once, and where it puts the object.
+_COUNTS = 0x1_0000_0001
+SHARED_AT = 16
 _CONSTRUCTOR = re.compile(r"C[12]E")
 #: Registers of less than 64 bits; what is read through one is no pointer.
 _NARROW = re.compile(
@@ -60,13 +63,14 @@ _NO_WITNESS: frozenset[Witness] = frozenset()
 class Pointer:
     """A pointer value in one function: where it was loaded from, and who saw it."""
 
-    __slots__ = ("allocated", "narrowed", "offset", "parent", "witnesses")
+    __slots__ = ("allocated", "narrowed", "offset", "parent", "shared", "witnesses")
 
     def __init__(self, parent: Pointer | None, offset: int) -> None:
         self.parent = parent
         self.offset = offset
         self.narrowed = False  # half of it was used, so it is a number
         self.allocated = 0  # bytes that it got from `operator new`
+        self.shared = False  # for a shared pointer's counters and object
         self.witnesses: set[Witness] = set()
 
 
@@ -213,6 +217,7 @@ class _Sweep:
         # register or stack slot -> (pointer, what was added to it)
         self.state: dict[str, tuple[Pointer, int]] = {}
         self.stack: dict[tuple[str, int], tuple[Pointer, int]] = {}
+        self.made: list[tuple[str, Pointer, int]] = []  # by a constructor, at an offset
         self.constants: dict[str, int] = {}
         self.tables: dict[str, str] = {}  # register -> the virtual table that it points into
         self.seen: list[tuple[Pointer, int, int, int]] = []
@@ -237,6 +242,10 @@ class _Sweep:
                 self._branch(mnemonic, address, size, operands)
             elif mnemonic[0] != "j":
                 self._step(mnemonic, operands, address + size)
+        for name, pointer, added in self.made:
+            # Alone in its room, or behind the counters of a shared pointer.
+            if added == (SHARED_AT if pointer.shared else 0):
+                self.code.allocated.add((name, pointer.allocated - added))
         windows = self.code.windows
         for value in self.values:
             parent = value.parent
@@ -279,10 +288,12 @@ class _Sweep:
         if name:
             for number, register in enumerate(_ARGUMENTS):
                 known = self.state.get(register)
-                if known is not None and known[1] == 0:
+                if known is None:
+                    continue
+                if known[1] == 0:
                     known[0].witnesses.add((name, number))
-                    if number == 0 and known[0].allocated and _CONSTRUCTOR.search(name):
-                        self.code.allocated.add((name, known[0].allocated))
+                if number == 0 and known[0].allocated and _CONSTRUCTOR.search(name):
+                    self.made.append((name, *known))
         if mnemonic == "call":
             for register in _CLOBBERED:
                 self.state.pop(register, None)
@@ -323,8 +334,8 @@ class _Sweep:
                         self.offsets.add(value[1])
                 else:
                     self._touch(known, offset, operands)
-                    if known[0].allocated and known[1] + offset == 0 and mnemonic == "mov":
-                        self._construct(known[0], operands)
+                    if known[0].allocated and mnemonic == "mov":
+                        self._construct(known[0], known[1] + offset, operands)
                     if mnemonic == "mov" and full == target:
                         value = (Pointer(known[0], known[1] + offset), 0)
                         if known[0].parent is not None:
@@ -348,18 +359,20 @@ class _Sweep:
                 self.tables.pop(full, None)
             if table.startswith("_ZTV"):
                 self.tables[full] = table
-            if mnemonic == "mov" and operands[len(target) + 2 :][:1].isdigit():
+            if mnemonic.startswith("mov") and operands[len(target) + 2 :][:1].isdigit():
                 self.constants[full] = int(operands[len(target) + 2 :], 0)
             if value is not None:
                 state[full] = value
             else:
                 state.pop(full, None)
 
-    def _construct(self, pointer: Pointer, operands: str) -> None:
-        """Note what becomes of an allocated object when its pointer to a virtual table is set."""
-        table = self.tables.get(operands.rsplit(", ", 1)[-1])
-        if table is not None:
-            self.code.allocated.add((table, pointer.allocated))
+    def _construct(self, pointer: Pointer, offset: int, operands: str) -> None:
+        """Note what becomes of allocated room, by what is written at its beginning."""
+        source = operands.rsplit(", ", 1)[-1]
+        if offset == 0 and source in self.tables:
+            self.made.append((self.tables[source], pointer, 0))
+        elif offset == 8 and self.constants.get(source) == _COUNTS:
+            pointer.shared = True
 
     def _narrow(self, mnemonic: str, operands: str) -> None:
         """Note values of which an instruction reads a part only."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import code
 from .classes import normalise
-from .imports import method_class, named_classes, plain_class, special_member
+from .imports import method_class, plain_class, special_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,13 +169,20 @@ def _explained(found: Code, atlas: Atlas, abi: int) -> int:
 
 
 def _explained_members(found: Code, atlas: Atlas, abi: int) -> int:
-    """How many direct accesses are to the beginning of a member of a class that they may be to."""
+    """How many direct accesses are to the beginning of a member of the object's class.
+
+    The class is that of the member functions that are called for it: their first argument, or the
+    second one where the first is the place for what they give back.
+    """
     count = 0
     for (offset, width), occurrences in found.direct.items():
         classes = {
-            cls for witnesses in occurrences for name, _ in witnesses for cls in named_classes(name)
+            method_class(name)
+            for witnesses in occurrences
+            for name, argument in witnesses
+            if argument in (0, 1)
         }
-        count += any(_begins(cls, offset, width, atlas, abi) for cls in classes)
+        count += any(_begins(cls, offset, width, atlas, abi) for cls in classes if cls)
     return count
 
 

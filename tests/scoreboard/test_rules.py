@@ -12,7 +12,6 @@ from envlock.abi.assertions import assertion_findings
 from envlock.abi.debuginfo import DebugFacts
 from envlock.abi.dwarf import Dwarf
 from envlock.abi.findings import compare
-from envlock.abi.imports import named_classes
 from envlock.abi.machine import Code
 from envlock.abi.origin import find_origin
 from envlock.abi.usage import BASE_OF, Usage
@@ -92,6 +91,7 @@ class TestMachineCode:
         found = swept(
             tmp_path,
             """
+            #include <memory>
             namespace tensorflow {
             void Tell(void *);
             struct Dataset {
@@ -102,6 +102,9 @@ class TestMachineCode:
             };
             struct Options { Options(int); long more[9]; };
             }
+            std::shared_ptr<tensorflow::Options> share(int n) {
+                return std::make_shared<tensorflow::Options>(n);
+            }
             struct Own : tensorflow::Dataset { long own = 3; void Out() override; };
             void Own::Out() {}
             tensorflow::Dataset *make() { return new Own; }
@@ -109,7 +112,8 @@ class TestMachineCode:
             """,
         )
         assert ("_ZTVN10tensorflow7DatasetE", 64) in found.allocated
-        assert ("_ZN10tensorflow7OptionsC1Ei", 72) in found.allocated
+        of_options = {size for name, size in found.allocated if "7OptionsC1E" in name}
+        assert of_options == {72}
 
     def test_windows_of_an_exported_copy_are_its_own(self, tmp_path: Path) -> None:
         found = swept(
@@ -127,12 +131,6 @@ class TestMachineCode:
 
 
 class TestNames:
-    def test_classes_are_found_behind_substitutions_too(self) -> None:
-        name = "_ZN10tensorflow15OpKernelContext15allocate_outputEiRKNS_11TensorShapeEPPNS_6TensorE"
-        assert {"tensorflow::OpKernelContext", "tensorflow::TensorShape"} <= named_classes(name)
-        moved = "_ZN3tsl4core10RefCountedD2Ev"
-        assert "tensorflow::core::RefCounted" in named_classes(moved)
-
     def test_a_class_of_the_standard_library_is_another(self) -> None:
         assert code.mentions("_ZN3tsl5mutex4lockEv", "tensorflow::mutex")
         assert code.mentions("_Z3useRKNS_5mutexE", "tensorflow::mutex")
