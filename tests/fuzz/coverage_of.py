@@ -35,6 +35,7 @@ READERS = (
     "atlas/format.py",
     "linker/cache.py",
     "linker/header.py",
+    "linker/soundness.py",
     "inventory/files.py",
     "inventory/store.py",
     "inventory/index.py",

@@ -25,6 +25,7 @@ from envlock.identity import read_identity
 from envlock.linker.header import Host, cut_off, isa_needed, verify_header, verify_mapping
 from envlock.linker.library import Library
 from envlock.linker.names import siblings
+from envlock.linker.soundness import verify
 from envlock.manifest_io import decode_manifest, read_embedded
 from envlock.registration.reading import read_registrations
 from tests.fuzz import elf_mutator, text_mutator
@@ -83,10 +84,11 @@ def dynamic(data: bytes) -> None:
 
 
 def symbols(data: bytes) -> None:
-    """Symbols, both hash tables, versions of symbols, relocations."""
+    """Symbols, both hash tables, versions of symbols, relocations, what ld.so would act on."""
     with mapped(data) as elf:
         table = elf.dynamic.symbols
         library = Library(elf, "plugin.so")
+        either(lambda: verify(elf))
         either(lambda: library.bloom)
         either(lambda: siblings(library, "_ZN10tensorflow8OpKernel7ComputeEv"))
         either(lambda: read_relocations(elf.dynamic))
