@@ -72,10 +72,6 @@ def _other_offsets(found: Code, atlas: Atlas, abi: int) -> int:
         for kind, cls, member in atlas.facts(name, abi) or ():
             if kind == "m" and cls == owner and member in shape.members:
                 count += shape.members[member][0] not in offsets
-        for first, second in atlas.function_windows(name, abi):
-            if first[0][1] == owner and first[-1][0] != "p":
-                place = code.place(first, atlas, abi), code.place(second, atlas, abi)
-                count += place not in found.own_windows[name]
         count += _foreign_windows(found.own_windows[name], name, owner, atlas, abi)
     return count
 

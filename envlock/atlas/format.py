@@ -420,16 +420,6 @@ class Atlas:
             known = self._windows[abi] = list(self._read_windows(abi))
         return known
 
-    @_guarded
-    def function_windows(self, name: str, abi: int) -> tuple[Window, ...]:
-        """The drift-prone access paths of one inline function, those of `windows` by name."""
-        at = self._record(b"FUNK", b"FUNR", name_key(name))
-        if at is None:
-            return ()
-        _, at = self._run_value(at, abi)
-        value, _ = self._run_value(at, abi)
-        return self._window_list(value - 1) if value else ()
-
     def _read_windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
         offset, size = self._section(b"WINX")
         (tables,) = struct.unpack_from("<I", self._data, offset)

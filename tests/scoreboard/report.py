@@ -178,7 +178,8 @@ _HOW = """\
 """
 
 _FORCED = """\
-`envlock stamp` refused to stamp these in the environment that they were built in, and was forced.
+`envlock stamp` refused to stamp these in the `tensorflow-cpu` of the release that they were built
+with, and was forced. It is right about those that need a build with GPU support.
 """
 
 
