@@ -92,7 +92,7 @@ def test_a_repaired_plugin_can_be_signed_and_then_stripped(
 
 def code_first(folder: Path) -> Path:
     """A library with code right behind its headers, as some linkers place it."""
-    said = run("gcc", "-shared", "-Wl,--verbose")
+    said = run("gcc", "-shared", "-Wl,--verbose", "-o", folder / "unused")
     script = said.split("==================================================")[1]
     headers = "SIZEOF_HEADERS;\n"
     assert script.count(headers) == 1
