@@ -221,22 +221,22 @@ class Writer:
         )
         prone = _drift_prone(tables)
         records = {}
-        windows: list[set[int]] = [set() for _ in tables]
+        index: list[set[int]] = [set() for _ in tables]
         for name in names:
-            lists = []
+            lists, windows = [], []
             for number, table in enumerate(tables):
                 facts = table["functions"].get(name)
                 lists.append(0 if facts is None else self._fact_list(facts) + 1)
                 found = table["paths"].get(name) or []
-                if found and (
-                    self.whole or any(tuple(f) in prone for w in found for step in w for f in step)
-                ):
-                    windows[number].add(self._window_list(found))
-            records[name_key(name)] = _runs(lists)
+                moving = self.whole or any(tuple(f) in prone for w in found for s in w for f in s)
+                windows.append(self._window_list(found) + 1 if found and moving else 0)
+                if windows[-1]:
+                    index[number].add(windows[-1] - 1)
+            records[name_key(name)] = _runs(lists) + _runs(windows)
         for name, rows in _templates(tables).items():
             lists = [0 if facts is None else self._fact_list(facts) + 1 for facts in rows]
-            records.setdefault(name_key(name), _runs(lists))
-        return *_keyed(records), _windows_index(windows)
+            records.setdefault(name_key(name), _runs(lists) + _runs([0] * len(tables)))
+        return *_keyed(records), _windows_index(index)
 
 
 def _windows_index(tables: Sequence[Iterable[int]]) -> bytes:

@@ -172,6 +172,19 @@ def test_release_is_the_same_alone_and_among_others(parts: list[extract.Part]) -
                 assert sorted(alone.facts(name, here.abi) or ()) == sorted(found or ())
 
 
+def test_access_paths_are_those_that_move(parts: list[extract.Part]) -> None:
+    """By name and all at once; of those that no release moves, nothing is kept."""
+    atlas = Atlas("both", write.atlas_bytes(parts))
+    inputs = "_ZNK10tensorflow15OpKernelContext10num_inputsEv"
+    step = "_ZNK10tensorflow15OpKernelContext4stepEv"
+    for release, part in zip(atlas.releases, parts):
+        assert part["abi"]["paths"][step]
+        assert atlas.function_windows(step, release.abi) == ()
+        named = {name: atlas.function_windows(name, release.abi) for name in part["abi"]["paths"]}
+        assert json.loads(json.dumps(named[inputs])) == part["abi"]["paths"][inputs]
+        assert sorted(set(filter(None, named.values()))) == sorted(atlas.windows(release.abi))
+
+
 def shown(atlas: Atlas, name: str, abi: int) -> str:
     shape = atlas.shape(name, abi)
     return "" if shape is None else json.dumps([shape.size, shape.bases, shape.members])
