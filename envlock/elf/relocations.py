@@ -33,6 +33,9 @@ MAX_RELOCATIONS = 1 << 23
 #: Relocations held in memory at once.
 PIECE = 1 << 14
 
+#: Symbols of the library itself that are kept, and relocations of a piece that they are taken from.
+OWN, SAMPLE = 16, 512
+
 #: What a reference may bind to (`elf_machine_type_class`).
 ANY, PLT, COPY = 0, 1, 2
 
@@ -48,15 +51,21 @@ class Relocations:
     """What dlopen looks up for one library.
 
     `references` holds each (symbol index, ANY, PLT or COPY) pair once, in the order of first use,
-    without those that the library defines for itself; `static_tls` the indices of symbols that
-    static TLS relocations name (0: the library's own TLS block).
+    without those that the library defines for itself (`own` has a few of these); `static_tls` the
+    indices of symbols that static TLS relocations name (0: the library's own TLS block).
     """
 
-    __slots__ = ("references", "static_tls")
+    __slots__ = ("own", "references", "static_tls")
 
-    def __init__(self, references: list[tuple[int, int]], static_tls: frozenset[int]) -> None:
+    def __init__(
+        self,
+        references: list[tuple[int, int]],
+        static_tls: frozenset[int],
+        own: tuple[int, ...] = (),
+    ) -> None:
         self.references = references
         self.static_tls = static_tls
+        self.own = own
 
 
 def read_relocations(dynamic: Dynamic) -> Relocations:
@@ -71,7 +80,8 @@ def read_relocations(dynamic: Dynamic) -> Relocations:
     copy = _COPIES.get(machine, -1)
     silent = frozenset(_NO_LOOKUP.get(machine, (0,)))
     found: dict[tuple[int, int], None] = {}
-    for info in _undefined(dynamic, split):
+    undefined, own = _undefined(dynamic, split)
+    for info in undefined:
         kind, index = info & mask, info >> split
         if index and kind not in silent:
             found[index, PLT if kind in calls else COPY if kind == copy else ANY] = None
@@ -85,11 +95,12 @@ def read_relocations(dynamic: Dynamic) -> Relocations:
             for info in set(values)
             if info & mask in kinds
         )
-    return Relocations(list(found), static_tls)
+    return Relocations(list(found), static_tls, own)
 
 
-def _undefined(dynamic: Dynamic, split: int) -> list[int]:
-    """The r_info values, each once, whose symbol a lookup does not find in this very library.
+def _undefined(dynamic: Dynamic, split: int) -> tuple[list[int], tuple[int, ...]]:
+    """The r_info values, each once, whose symbol a lookup does not find in this very library; and
+    the indices of a few symbols that it should find.
 
     In a library with a GNU hash table every symbol in front of the first hashed one is undefined
     or local, and linkers write no undefined one behind it.
@@ -98,7 +109,10 @@ def _undefined(dynamic: Dynamic, split: int) -> list[int]:
     limit = symbols.first_hashed << split
     found: dict[int, None] = {}
     highest = 0
+    own: dict[int, None] = {}
     for values in _all_infos(dynamic):
+        if len(own) < OWN:
+            own.update((info >> split, None) for info in values[:SAMPLE] if info >= limit)
         highest = max(highest, max(values, default=0))
         found.update(dict.fromkeys(info for info in dict.fromkeys(values) if info < limit))
     others = symbols.undefined_from(limit >> split, highest >> split)
@@ -108,7 +122,7 @@ def _undefined(dynamic: Dynamic, split: int) -> list[int]:
             for info in dict.fromkeys(values):
                 if info < limit or info >> split in others:
                     found[info] = None
-    return list(found)
+    return list(found), tuple(own)[:OWN]
 
 
 def _all_infos(dynamic: Dynamic) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from ..elf.file import ElfFile
+from ..elf.relocations import ANY
 from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK
 from ..errors import ElfError
 from .header import Rejection, cut_off, inspect, isa_needed, verify_header, verify_mapping
@@ -261,7 +262,9 @@ class _Opening:
         shared, own = scopes
         known: set[int] = set()
         asks = self.scope.asks_process
-        for index, binding_class in relocations.references:
+        # A few of its own: where they are not found, its hash table is damaged.
+        own_ones = [(index, ANY) for index in relocations.own]
+        for index, binding_class in (*relocations.references, *own_ones):
             symbol = table.symbol(index)
             if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
                 names_itself(library.elf, symbol)

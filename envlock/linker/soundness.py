@@ -18,6 +18,7 @@ from ..elf.dynamic import (
     DT_RELACOUNT,
     DT_RELAENT,
     DT_RELASZ,
+    DT_RELR,
     DT_STRTAB,
     DT_SYMTAB,
     DT_TEXTREL,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ..elf.symbols import Symbol
 
 DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_INIT_ARRAYSZ = 12, 13, 25, 27
+DT_FINI_ARRAY, DT_FINI_ARRAYSZ = 26, 28
+PT_GNU_RELRO = 0x6474E552
 DF_TEXTREL = 4
 PAGE = 4096
 #: Relocations looked at in each table; what is damaged by accident shows in the first ones.
@@ -48,6 +51,14 @@ _TYPES = {
     183: (frozenset((0, 257, 1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1032)), 1027, 1032),
 }
 
+#: Tables of which ld.so reads the size without asking whether it is there.
+_PAIRS = (
+    (DT_RELA, DT_RELASZ, "DT_RELA"),
+    (DT_JMPREL, DT_PLTRELSZ, "DT_JMPREL"),
+    (DT_INIT_ARRAY, DT_INIT_ARRAYSZ, "DT_INIT_ARRAY"),
+    (DT_FINI_ARRAY, DT_FINI_ARRAYSZ, "DT_FINI_ARRAY"),
+)
+
 
 def verify(elf: ElfFile) -> None:
     """Raise `ElfError` for a library whose tables dlopen would choke on."""
@@ -59,16 +70,37 @@ def verify(elf: ElfFile) -> None:
         segment = _segment(elf, address)
         if segment is not None and not segment.flags & 7:
             raise elf.damaged(f"what {name} points to is not readable")
-    if dynamic.get(DT_VERSYM) is None:
-        for tag, name in ((DT_VERNEED, "DT_VERNEED"), (DT_VERDEF, "DT_VERDEF")):
-            if dynamic.get(tag) is not None:
-                raise elf.damaged(f"it has {name}, but no DT_VERSYM")
+    versions = dynamic.get(DT_VERNEED) is not None or dynamic.get(DT_VERDEF) is not None
+    if versions != (dynamic.get(DT_VERSYM) is not None):
+        has, lacks = "DT_VERNEED or DT_VERDEF", "DT_VERSYM"
+        if not versions:
+            has, lacks = lacks, has
+        raise elf.damaged(f"it has {has}, but no {lacks}")
+    for tag, size_tag, name in _PAIRS:
+        if (dynamic.get(tag) is None) != (dynamic.get(size_tag) is None):
+            raise elf.damaged(f"of {name} and its size only one is there")
+    _relro(elf)
     for tag, name in ((DT_INIT, "DT_INIT"), (DT_FINI, "DT_FINI")):
         address = dynamic.get(tag)
         if address:
             _executable(elf, address, name)
     if elf.bits == 64 and elf.byte_order == sys.byteorder and elf.machine_number in _TYPES:
         _relocations(elf)
+
+
+def _relro(elf: ElfFile) -> None:
+    """`_dl_protect_relro` makes whole pages read-only, whatever is in them."""
+    for segment in elf.segments:
+        if segment.type != PT_GNU_RELRO:
+            continue
+        start, end = segment.vaddr & -PAGE, segment.vaddr + segment.memsz & -PAGE
+        if start == end:
+            continue
+        home = _segment(elf, segment.vaddr)
+        if home is None or end - 1 not in _pages(home):
+            raise elf.damaged(
+                f"PT_GNU_RELRO ({segment.memsz} bytes at {segment.vaddr:#x}) leaves its segment"
+            )
 
 
 def names_itself(elf: ElfFile, symbol: Symbol) -> None:
@@ -82,7 +114,8 @@ def names_itself(elf: ElfFile, symbol: Symbol) -> None:
 
 
 def _segment(elf: ElfFile, address: int) -> Segment | None:
-    for segment in elf.segments:
+    # They are mapped in order, the last one over those before.
+    for segment in reversed(elf.segments):
         if segment.type == PT_LOAD and address in _pages(segment):
             return segment
     return None
@@ -140,21 +173,40 @@ def _relocations(elf: ElfFile) -> None:
             _leading(elf, start, leading, relative, writable)
         _entries(elf, start, leading, count, known, indirect, writable)
         _constructors(elf, start, count, leading, relative, slots, constructors)
+    slots = range(first, last - 7, 8) if first else range(0)
+    if len(constructors) < len(slots) and dynamic.get(DT_RELR) is None:
+        _relocated(elf, [slot for slot in slots if slot not in constructors], tables)
     for place, function in constructors.items():
         _executable(elf, function, f"the constructor at {place:#x}")
 
 
+def _relocated(elf: ElfFile, slots: list[int], tables: list[tuple[int, int, int]]) -> None:
+    """Constructors whose relocation stands elsewhere, or names a symbol; without any, ld.so calls
+    what stands in the file."""
+    places: set[int] = set()
+    for tag, size_tag, _ in tables:
+        address, size = elf.dynamic.get(tag) or 0, elf.dynamic.get(size_tag) or 0
+        if address and size >= 24:
+            start = elf.offset_of(address, size // 24 * 24, "a relocation table")
+            places.update(elf.words(start, size // 24 * 3, 8)[0::3].tolist())
+    for slot in slots:
+        if slot not in places:
+            raise elf.damaged(f"nothing relocates the constructor at {slot:#x}")
+
+
 def _leading(elf: ElfFile, start: int, count: int, relative: int, writable: list[range]) -> None:
-    """The relative relocations: the first and the last, for they are sorted by address."""
-    layout = elf.struct("QQq")
-    for number in (0, count - 1):
-        place, info, _ = elf.unpack(layout, start + 24 * number, "a relocation")
+    """The relative relocations: the first thousands and the last."""
+    words = elf.words(start, 3 * count, 8)
+    some = min(count, MAX_RELOCATIONS)
+    for info in {*words[1 : 3 * some : 3].tolist(), words[3 * count - 2]}:
         if info & 0xFFFFFFFF != relative:
             raise elf.damaged(
-                f"DT_RELACOUNT is {count}, but relocation {number} is of type "
+                f"DT_RELACOUNT is {count}, but one of these relocations is of type "
                 f"{info & 0xFFFFFFFF}: ld.so ends the process"
             )
-        _place(elf, place, place, writable)
+    places = words[0 : 3 * some : 3].tolist()
+    _place(elf, min(places), max(places), writable)
+    _place(elf, words[3 * count - 3], words[3 * count - 3], writable)
 
 
 def _entries(

@@ -42,6 +42,7 @@ WHY = {
     ("hash tables", "GNU hash: filter shift 99"): _LUCK,
     ("hash tables", "classic hash: a billion chains"): _LUCK,
     ("versions", "vd_aux outside"): "dlopen works until something needs the plugin's own version",
+    ("relocations", "DT_RELASZ 0"): "ld.so takes both tables for one with the sum of their sizes",
     ("relocations", "TPOFF64 of no variable"): "dlopen is right; the op dies when it is called",
     **{("notes", name): _MANIFEST for name in DAMAGES["notes"] if name.startswith("manifest")},
     **{("cut off", name): _TAIL for name in DAMAGES["cut off"]},
