@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .abi.compat import Answer
     from .abi.unstamped import Suspects
-    from .atlas.format import Atlas
+    from .atlas.format import Atlas, Release
     from .models.dependencies import Dependencies
     from .models.manifest import Manifest
 
@@ -57,7 +57,10 @@ def compat(
             wants = Wants(elf)
             asserting = asserts_counts(elf, wants.symbols)
             answers = [
-                all_releases(wants, needed, one, built, asserting=asserting) for one in atlases
+                all_releases(
+                    wants, needed, one, built, origin=_origin(built, one), asserting=asserting
+                )
+                for one in atlases
             ]
         return CompatDocument(
             format=COMPAT_FORMAT,
@@ -169,8 +172,9 @@ def _dependencies(
     suspects = Suspects(elf, atlas, possible)
     own = own_build(elf, suspects)
     if own is not None:
-        why = f"without a stamp nothing proves that it was built with {own[1]}, an added one"
-        return own[0], own[1], [_not_compared(why)]
+        version = own[1].release.version
+        why = f"without a stamp nothing proves that it was built with {version}, an added one"
+        return own[0], version, [_not_compared(why)]
     if not possible:
         return None, None, [_not_compared("no release of the atlas exports what it needs")]
     names = ", ".join(release.version for release in suspects.origins)
@@ -181,6 +185,16 @@ def _dependencies(
             "unsafe if it is for one of them, and never if it is one of them"
         )
     return suspects, suspects.only, [_not_compared(why)]
+
+
+def _origin(built: str | None, atlas: Atlas) -> tuple[Atlas, Release] | None:
+    """The release that a plugin was built with, where another atlas holds it."""
+    if built is None or atlas.find(built) is not None:
+        return None
+    from .atlas.collection import find_release
+
+    known = find_release(built, None)
+    return None if known is None or known.release.version != built else (known.atlas, known.release)
 
 
 def _stamped_for(manifest: Manifest | None) -> str | None:

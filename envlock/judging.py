@@ -161,10 +161,11 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
                 f"TensorFlow {built}"
             )
         recorded = dependencies(Evidence.of(elf), origin.atlas, origin.release)
-    findings, unchecked = compare(recorded, live.atlas, live.release, (), built)
+    place = _origin(manifest, live.atlas)
+    findings, unchecked = compare(recorded, live.atlas, live.release, (), built, place)
     if any(finding.verdict == "unsafe" for finding in findings):
         fits = fitting_releases(elf, recorded, built, live.release.distribution)
-        findings, unchecked = compare(recorded, live.atlas, live.release, fits, built)
+        findings, unchecked = compare(recorded, live.atlas, live.release, fits, built, place)
     if recorded.evidence == "code" and not live.atlas.shipped and not _own(manifest):
         unchecked.append(
             Unchecked(
@@ -174,6 +175,19 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
             )
         )
     return AbiAnswer(findings, unchecked, known=True)
+
+
+def _origin(manifest: Manifest, atlas: Atlas) -> tuple[Atlas, Release] | None:
+    """The release that a plugin was built with, where it is in another atlas than the live one."""
+    from .atlas.collection import find_installed
+
+    built = manifest.tensorflow
+    if built is None or atlas.find(built.version) is not None:
+        return None
+    known = find_installed(built, built.distribution)
+    if known is None or known.release.version != built.version:
+        return None
+    return known.atlas, known.release
 
 
 def _own(manifest: Manifest) -> bool:
@@ -229,8 +243,9 @@ def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
     if own is not None:
         from .abi.findings import compare
 
-        needed, version = own
-        findings, unchecked = compare(needed, live.atlas, live.release, (), version)
+        needed, known = own
+        version, place = known.release.version, (known.atlas, known.release)
+        findings, unchecked = compare(needed, live.atlas, live.release, (), version, place)
         return AbiAnswer(findings, unchecked, known=True, origin=version)
     if not possible and live.atlas.shipped:
         return _unknown("no release of the atlas exports what the plugin needs")
@@ -243,10 +258,10 @@ def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
 
 def own_build(
     elf: ElfFile, suspects: Suspects, live: Known | None = None
-) -> tuple[Dependencies, str] | None:
+) -> tuple[Dependencies, Known] | None:
     """What an unstamped plugin depends on whose code fits an added TensorFlow better than any
-    public one and than the live one, and that TensorFlow's version."""
-    from .atlas.collection import open_added
+    public one and than the live one, and that TensorFlow."""
+    from .atlas.collection import Known, open_added
 
     added = open_added()
     if not added:
@@ -265,7 +280,7 @@ def own_build(
             if lacking[release.index] or (live is not None and release is live.release):
                 continue
             if (others or live is None) and fits_better(evidence, atlas, release, others):
-                return dependencies(evidence, atlas, release), release.version
+                return dependencies(evidence, atlas, release), Known(atlas, release, True)
     return None
 
 

@@ -6,7 +6,6 @@ The same evidence that tells public releases apart (`envlock.abi.narrow`), asked
 from __future__ import annotations
 
 from . import code
-from .findings import compare
 from .narrow import contradictions
 
 TYPE_CHECKING = False
@@ -35,8 +34,8 @@ def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = Fa
     if all(own < other or (asserted and own == other) for other in public):
         return True
     return any(
-        all(finding.verdict != "unsafe" for finding in compare(needed, added, live)[0])
-        for _, needed in suspects.needs
+        all(finding.verdict != "unsafe" for finding in suspects.compared(one, needed, added, live))
+        for one, needed in suspects.needs
     )
 
 

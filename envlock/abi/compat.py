@@ -40,13 +40,15 @@ def all_releases(
     atlas: Atlas,
     built: str | None = None,
     *,
+    origin: tuple[Atlas, Release] | None = None,
     asserting: bool = False,
 ) -> list[Answer]:
     """The answer for every release of the atlas, oldest first.
 
     `dependencies`: of a plugin whose release is known, those; of an unstamped one, the releases
-    that it can have been built with; None when nothing but the linker can be asked. `asserting`:
-    its datasets check their reference counts, see `assertions`.
+    that it can have been built with; None when nothing but the linker can be asked. `built` and
+    `origin` as for `findings.compare`. `asserting`: its datasets check their reference counts,
+    see `assertions`.
     """
     answers = []
     lacking = link.missing(wants, atlas)
@@ -57,7 +59,9 @@ def all_releases(
         elif dependencies is None:
             answers.append(Answer(release, (), ()))
         elif isinstance(dependencies, Dependencies):
-            answers.append(Answer(release, *compare(dependencies, atlas, release, (), built)))
+            answers.append(
+                Answer(release, *compare(dependencies, atlas, release, (), built, origin))
+            )
         elif dependencies.includes(atlas, release):
             answers.append(Answer(release, (), ()))
         else:

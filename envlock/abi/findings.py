@@ -47,15 +47,19 @@ def compare(
     live: Release,
     fitting: Sequence[str] = (),
     built: str | None = None,
+    origin: tuple[Atlas, Release] | None = None,
 ) -> tuple[list[Finding], list[Unchecked]]:
     """Findings of a plugin's dependencies against one release that the atlas knows.
 
     `fitting` are releases known to take the plugin, for the remedy; `built` is the release that
-    the plugin was built with, where that is known.
+    the plugin was built with, where that is known, and `origin` where it is looked up, if that is
+    another atlas.
     """
     found, unseen = drifts(dependencies, atlas, live.abi)
     groups: dict[tuple[str, str, str], list[Drift]] = {}
-    origin = atlas.find(built) if built is not None else None
+    if origin is None and built is not None:
+        same = atlas.find(built)
+        origin = None if same is None else (atlas, same)
     for drift in found:
         verdict = severity(drift)
         if drift.kind == "size" and origin is not None and _weakly(drift, atlas, origin, live):
@@ -92,9 +96,10 @@ def severity(drift: Drift) -> str:
     return "unsafe"
 
 
-def _weakly(drift: Drift, atlas: Atlas, origin: Release, live: Release) -> bool:
+def _weakly(drift: Drift, atlas: Atlas, origin: tuple[Atlas, Release], live: Release) -> bool:
     """Whether a class differs in size only because weak references to it came or went."""
-    before, after = (_Parts(drift.cls, atlas, release.abi) for release in (origin, live))
+    before = _Parts(drift.cls, origin[0], origin[1].abi)
+    after = _Parts(drift.cls, atlas, live.abi)
     if before.size != int(drift.built) or before.unknown or after.unknown:
         return False
     return before.weak != after.weak and before.strong == after.strong
@@ -130,13 +135,13 @@ def _finding(
     verdict: str,
     group: Sequence[Drift],
     atlas: Atlas,
-    origin: Release | None,
+    origin: tuple[Atlas, Release] | None,
     live: Release,
     fitting: Sequence[str],
     built: str | None,
     via: str | None,
 ) -> Finding:
-    before = atlas.shape(cls, origin.abi) if origin is not None else None
+    before = origin[0].shape(cls, origin[1].abi) if origin is not None else None
     after = atlas.shape(cls, live.abi)
     short = cls.removeprefix("tensorflow::") if hasattr(str, "removeprefix") else cls
     then = f"TensorFlow {built}" if built else "the build"

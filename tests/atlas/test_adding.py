@@ -98,6 +98,7 @@ def test_two_releases_of_ones_own_are_told_apart(
         "inputs@8",
         "inputs@16",
     )
+    assert "24 to 32 bytes" in finding["message"], "each release's layout is in another atlas"
     assert world.check(unmoved, 2, atlas=world.both)["verdict"] == "drifted"
     assert world.check(moved, 1, atlas=world.both)["verdict"] == "compatible"
 
