@@ -76,13 +76,15 @@ def read(path: str, target: Target | None = None) -> LockFile:
         return reader(path, text, target)
     except RecursionError:
         raise LockFileError(f"`{path}` is nested too deeply") from None
+    except ValueError as error:  # numbers of thousands of digits, in versions
+        raise LockFileError(f"`{path}` cannot be read: {error!s:.200}") from None
 
 
 def _text(path: str) -> str:
     from ...environment import files
 
     if not os.path.lexists(path):
-        raise FileAccessError(f"no such file: `{path}`")
+        raise FileAccessError(f"no such file: `{path:.1000}`")
     try:
         raw = files.read(path, SIZE_LIMIT)
     except files.Unreadable as problem:
