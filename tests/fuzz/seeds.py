@@ -89,7 +89,17 @@ def _compile(folder: Path, name: str, source: str, *flags: str, compiler: str = 
     suffix = ".cc" if "++" in compiler else ".c"
     text, output = folder / f"{name}{suffix}", folder / f"{name}.so"
     text.write_text(source)
-    command = [compiler, "-shared", "-fPIC", "-O1", *flags, text.name, "-o", output.name]
+    command = [
+        compiler,
+        "-shared",
+        "-fPIC",
+        "-O1",
+        f"-fdebug-prefix-map={folder}=.",
+        *flags,
+        text.name,
+        "-o",
+        output.name,
+    ]
     subprocess.run(command, check=True, cwd=folder)
     return output
 
