@@ -27,6 +27,8 @@ MEMBER_LIMIT = 4 << 30
 #: A member that grows more than that when unpacked is a bomb; real libraries stay below 12.
 RATIO_LIMIT = 200
 _CHUNK = 1 << 20
+#: Stored and deflated: what wheels are packed with, and index servers accept.
+_METHODS = (0, 8)
 
 
 class Candidate:
@@ -230,6 +232,9 @@ def _copy(archive: ZipFile, member: str, write: Callable[[bytes], object]) -> No
     info = archive.getinfo(member)
     if info.file_size > MEMBER_LIMIT or info.file_size > RATIO_LIMIT * (info.compress_size + 4096):
         raise InputError(f"`{member}` would unpack to {info.file_size} bytes")
+    if info.compress_type not in _METHODS:
+        # LZMA's own header may ask for gigabytes of dictionary.
+        raise InputError(f"`{member}` is packed by method {info.compress_type}, not by deflate")
     done = 0
     with archive.open(info) as source:
         while True:

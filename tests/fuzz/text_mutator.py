@@ -205,6 +205,7 @@ def text_mutator(words: Sequence[str]) -> Callable[[bytes, Random], bytes]:
             return blunt(data, chance)
         text = data.decode("utf-8", "surrogateescape")
         for _ in range(chance.choice((1, 1, 2, 3))):
+            text = text[: 1 << 18]
             text = (
                 _lines(text, words, chance)
                 if chance.random() < 0.4
@@ -253,5 +254,5 @@ def _tokens(text: str, words: Sequence[str], chance: Random) -> str:
     elif how < 0.8:
         tokens[at] = chance.choice(tokens)
     else:
-        tokens[at] = tokens[at] * chance.choice((2, 3, 100))
+        tokens[at] = tokens[at][:5000] * chance.choice((2, 3, 100))
     return "".join(tokens)
