@@ -163,7 +163,9 @@ def shown_text(shown: ShownDocument) -> str:
         also = "; the linked-in note under it is not used" if shown.linked_in_too else ""
         lines = [f"{shown.path}: {where} by {manifest.generator}{forced}{also}"]
         if shown.signed_by is not None:
-            lines.append(f"signed by {shown.signed_by} (not verified: `envlock check --trust KEYS`)")
+            lines.append(
+                f"signed by {shown.signed_by} (not verified: `envlock check --trust KEYS`)"
+            )
         # The manifest may hold what was stripped from the file since (DWARF, .comment).
         identity = manifest.plugin or shown.binary
         lines += (_identity(identity) if identity else []) + _environment(manifest)
