@@ -135,6 +135,11 @@ class Atlas:
             self._places[tag] = (offset, size)
         self._strings: dict[int, str] = {}
         self._shapes: dict[tuple[int, str], Shape | None] = {}
+        # What many ABI tables share is decoded once.
+        self._layouts: dict[tuple[str, int], Shape] = {}
+        self._facts: dict[int, Fact] = {}
+        self._window_lists: dict[int, tuple[Window, ...]] = {}
+        self._records: dict[tuple[bytes, str], int | None] = {}
         self._slots: dict[tuple[int, str], dict[str, int]] = {}
         self._windows: dict[int, list[tuple[Window, ...]]] = {}
         self._releases: list[Release] | None = None
@@ -274,7 +279,13 @@ class Atlas:
             known = self._strings[number] = self._blob(b"STRT", number).decode()
         return known
 
-    def _record(self, keys: bytes, records: bytes, wanted: int) -> int | None:
+    def _record(self, keys: bytes, records: bytes, name: str) -> int | None:
+        """Offset in the file of the record of a name."""
+        if (keys, name) not in self._records:
+            self._records[keys, name] = self._search(keys, records, name_key(name))
+        return self._records[keys, name]
+
+    def _search(self, keys: bytes, records: bytes, wanted: int) -> int | None:
         """Offset in the file of the record of a key, by binary search."""
         offset, _ = self._section(keys)
         data = self._data
@@ -314,7 +325,7 @@ class Atlas:
         return self._shapes[key]
 
     def _shape(self, name: str, abi: int) -> Shape | None:
-        at = self._record(b"CLSK", b"CLSR", name_key(name))
+        at = self._record(b"CLSK", b"CLSR", name)
         if at is None:
             return None
         number, at = _varint(self._data, at)
@@ -323,7 +334,10 @@ class Atlas:
         value, _ = self._run_value(at, abi)
         if not value:
             return None
-        return self._layout(name, value - 1)
+        known = self._layouts.get((name, value))
+        if known is None:
+            known = self._layouts[name, value] = self._layout(name, value - 1)
+        return known
 
     def _layout(self, name: str, number: int) -> Shape:
         blob = self._blob(b"LAYO", number)
@@ -403,14 +417,17 @@ class Atlas:
         return self._function(name, abi) != 0
 
     def _function(self, name: str, abi: int) -> int:
-        at = self._record(b"FUNK", b"FUNR", name_key(name))
+        at = self._record(b"FUNK", b"FUNR", name)
         return 0 if at is None else self._run_value(at, abi)[0]
 
     def _fact(self, number: int) -> Fact:
-        blob = self._blob(b"FCTT", number)
-        cls, at = _varint(blob, 1)
-        member, _ = _varint(blob, at)
-        return chr(blob[0]), self._text(cls), self._text(member)
+        known = self._facts.get(number)
+        if known is None:
+            blob = self._blob(b"FCTT", number)
+            cls, at = _varint(blob, 1)
+            member, _ = _varint(blob, at)
+            known = self._facts[number] = (chr(blob[0]), self._text(cls), self._text(member))
+        return known
 
     @_guarded
     def windows(self, abi: int) -> list[tuple[Window, ...]]:
@@ -419,6 +436,16 @@ class Atlas:
         if known is None:
             known = self._windows[abi] = list(self._read_windows(abi))
         return known
+
+    @_guarded
+    def function_windows(self, name: str, abi: int) -> tuple[Window, ...]:
+        """The drift-prone access paths of one inline function, those of `windows` by name."""
+        at = self._record(b"FUNK", b"FUNR", name)
+        if at is None:
+            return ()
+        _, at = self._run_value(at, abi)
+        value, _ = self._run_value(at, abi)
+        return self._window_list(value - 1) if value else ()
 
     def _read_windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
         offset, size = self._section(b"WINX")
@@ -435,6 +462,12 @@ class Atlas:
             yield self._window_list(number)
 
     def _window_list(self, number: int) -> tuple[Window, ...]:
+        known = self._window_lists.get(number)
+        if known is None:
+            known = self._window_lists[number] = self._decode_windows(number)
+        return known
+
+    def _decode_windows(self, number: int) -> tuple[Window, ...]:
         blob = self._blob(b"WINL", number)
         count, at = _varint(blob, 0)
         found = []
