@@ -153,7 +153,9 @@ def read_pixi(path: str, text: str, target: Target) -> LockFile:
     platforms = table(table(environments.get(name or "")).get("packages"))
     if target.subdir not in platforms:
         known = ", ".join(str(p) for p in platforms) or "none"
-        raise LockFileError(f"`{path}` locks nothing for {target.subdir}; its platforms: {known:.200}")
+        raise LockFileError(
+            f"`{path}` locks nothing for {target.subdir}; its platforms: {known:.200}"
+        )
     details = {}
     for entry in map(table, items(content.get("packages"))):
         location = entry.get("conda") or entry.get("pypi") or entry.get("url")
@@ -232,5 +234,7 @@ def read_conda_lock(path: str, text: str, target: Target) -> LockFile:
         )
     if target.subdir not in platforms:
         known = ", ".join(sorted(p for p in platforms if p)) or "none"
-        raise LockFileError(f"`{path}` locks nothing for {target.subdir}; its platforms: {known:.200}")
+        raise LockFileError(
+            f"`{path}` locks nothing for {target.subdir}; its platforms: {known:.200}"
+        )
     return LockFile(path, "conda-lock.yml", pins, complete=True)
