@@ -66,5 +66,8 @@ def is_runtime(elf: ElfFile) -> bool:
 
 
 def uses_numpy_api(elf: ElfFile) -> bool:
-    """Whether the file calls numpy's C API: it holds the name of numpy's function table."""
-    return elf.data.find(NUMPY_API_MARK) >= 0
+    """Whether the file calls numpy's C API: it holds the name of numpy's function table, and
+    imports what opens such a table."""
+    from .elf.compilation import undefined_names
+
+    return b"PyCapsule_" in undefined_names(elf) and elf.data.find(NUMPY_API_MARK) >= 0

@@ -86,8 +86,11 @@ def _compared(
     if manifest is not None and _same_build(manifest, installed):
         return AbiAnswer(known=True)
     from .atlas.collection import find_installed
+    from .elf.compilation import meets_tensorflow
 
     try:
+        if manifest is None and not meets_tensorflow(elf):
+            return AbiAnswer(known=True)
         if is_runtime(elf):
             return _unknown("the file contains TensorFlow's own runtime, it is no plugin of one")
         live = find_installed(installed, distribution, atlases)
