@@ -91,7 +91,7 @@ def score(rows: Sequence[Row]) -> Board:
     seen: set[tuple[str, str, Load]] = set()
     for row in rows:
         if row.verdict is None:
-            board.forced.append(f"{row.plugin.name}, {FORM_NAMES[row.forced or '']}")
+            board.forced.append(f"{row.plugin.name} ({FORM_NAMES[row.forced or '']})")
             continue
         form, load = row.verdict.form, row.verdict.load
         group = row.plugin.group.rsplit("-", 1)[0]
@@ -148,7 +148,7 @@ def markdown(board: Board) -> str:
     ]
     if board.forced:
         parts += ["## Plugins whose own environment was doubted\n", _FORCED]
-        parts += [f"- {name}\n" for name in board.forced]
+        parts += ["".join(f"- {name}\n" for name in board.forced)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -161,10 +161,10 @@ were really tried, each in a process of its own. Loads that the linker refuses a
 """
 
 _HOW = """\
-- **Own ops**: the plugins of `tests/conformance/ops`, built on the newest patch of every minor
-  release from 2.5 to 2.21 and tried on all of them, three processes a load. The verdict is that of
-  `envlock check` in the live environment. The C-API op and the plain library are counted in the
-  second table only: they work nearly everywhere and would flatter the shares.
+- **Own ops**: those of `tests/conformance/ops` that the second table names, built on the newest
+  patch of every minor release from 2.5 to 2.21 and tried on all of them, three processes a load.
+  The verdict is that of `envlock check` in the live environment. The C-API op and the plain library
+  are counted in the second table only: they work nearly everywhere and would flatter the shares.
 - **Published wheels**: tensorflow-text, tensorflow-addons and tensorflow-io-gcs-filesystem in the
   recorded environments, both `tensorflow` and `tensorflow-cpu`. The verdict is that of `envlock
   compat`. None of them has debug information, so the first class exists for own ops only; for the
@@ -179,7 +179,8 @@ _HOW = """\
 
 _FORCED = """\
 `envlock stamp` refused to stamp these in the `tensorflow-cpu` of the release that they were built
-with, and was forced. It is right about those that need a build with GPU support.
+with, and was forced. It is right about those that need GPU support or the full `tensorflow`; the
+code of the others was taken for that of a neighbouring release, away from the wheel's metadata.
 """
 
 
