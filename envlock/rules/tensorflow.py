@@ -27,11 +27,11 @@ def _version(c: Comparison) -> Iterator[Answer]:
     message = f"built for TensorFlow {built.version}, this environment has {live.version}"
     if same_minor or c_api or c.abi_known:
         why = (
-            "patch releases of one minor release have the same binary interface"
-            if same_minor
-            else "the plugin uses only TensorFlow's C API, which is kept stable"
+            "the plugin uses only TensorFlow's C API, which is kept stable"
             if c_api
             else "nothing that the plugin depends on differs between the two releases"
+            if c.abi_known
+            else "patch releases of one minor release have the same binary interface"
         )
         yield Finding(
             rule="tensorflow-version",
