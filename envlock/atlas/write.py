@@ -104,6 +104,9 @@ class Writer:
         self.whole = whole
         self.parts: dict[tuple[Any, ...], _Taken] = {}
         self._tables: dict[str, Part] = {}  # ABI tables by digest: most parts share theirs
+        self._start()
+
+    def _start(self) -> None:
         self._strings = _Pool()
         self._facts = _Pool()
         self._fact_lists = _Pool()
@@ -120,7 +123,8 @@ class Writer:
         self.parts[key] = _Taken(part, digest)
 
     def data(self) -> bytes:
-        """The whole file."""
+        """The whole file, of what was added so far."""
+        self._start()
         parts = [self.parts[key] for key in sorted(self.parts)]
         # Numbered by the first release that has them.
         numbers = {digest: n for n, digest in enumerate(dict.fromkeys(p.table for p in parts))}

@@ -89,6 +89,11 @@ def test_atlas_depends_on_parts_alone(parts: list[extract.Part], tmp_path: Path)
     expected = write.atlas_bytes(parts)
     assert write.atlas_bytes(reversed(parts)) == expected
     assert write.atlas_bytes([*parts, parts[0]]) == expected
+    writer = write.Writer()
+    writer.add(parts[1])
+    assert writer.data() != expected
+    writer.add(parts[0])
+    assert writer.data() == expected
     assert in_a_process(MERGE, 1, *files) == expected
     assert in_a_process(MERGE, 2, *reversed(files)) == expected
 
