@@ -9,12 +9,14 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST_ARGS ?=
 INSIST ?=
 SECONDS ?= 60
+RELEASES ?= 2.15.1
+ATLAS = envlock/atlas/data/tensorflow.atlas
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.envlock-ready
 CHECKED = envlock tests examples benchmarks
 
-.PHONY: help demo test lint truth bench conformance scoreboard survival corruptions fuzz pythons clean
+.PHONY: help demo test lint truth bench conformance atlas atlas-check scoreboard survival corruptions fuzz pythons clean
 
 help:
 	@echo "make demo         envlock on a real TensorFlow op, from nothing, step by step"
@@ -22,6 +24,8 @@ help:
 	@echo "make lint         ruff, formatting, mypy"
 	@echo "make truth        every recorded load of a published plugin against the prediction"
 	@echo "make conformance  our own ops on every TensorFlow release, each load tried for real"
+	@echo "make atlas        the shipped atlas again, from the public wheels (hours)"
+	@echo "make atlas-check  one release of it again, compared: RELEASES=2.15.1"
 	@echo "make scoreboard   what the verdict catches and wrongly refuses (docs/scoreboard.md)"
 	@echo "make survival     which tools keep the stamp (docs/survival.md)"
 	@echo "make corruptions  what damaged plugins are told (docs/corruptions.md)"
@@ -46,6 +50,13 @@ truth: $(READY)
 
 conformance: $(READY)
 	$(BIN)/python -m tests.conformance.run
+
+atlas: $(READY)
+	$(BIN)/python -m envlock.atlas.build --parts build/atlas -o $(ATLAS)
+
+atlas-check: $(READY)
+	$(BIN)/python -m envlock.atlas.build --releases $(RELEASES) --distributions tensorflow-cpu \
+	--verify $(ATLAS)
 
 scoreboard: $(READY)
 	$(BIN)/python -m tests.scoreboard.run
