@@ -43,7 +43,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check $(wildcard $(CHECKED))
 	$(BIN)/ruff format --check $(wildcard $(CHECKED))
-	$(BIN)/mypy envlock tests/support tests/conformance tests/truth examples
+	$(BIN)/mypy envlock tests/support tests/conformance tests/truth tests/scoreboard tests/survival examples
 
 truth: $(READY)
 	$(BIN)/python -m tests.truth.run
