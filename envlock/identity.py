@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .elf.dynamic import build_id
+from .errors import ElfError
 from .models.manifest import Compilation, PluginIdentity, SymbolVersions
 
 TYPE_CHECKING = False
@@ -60,7 +61,10 @@ def read_identity(
 
 
 def is_runtime(elf: ElfFile) -> bool:
-    """Whether a library is TensorFlow itself, or carries it: it crosses no interface then."""
+    """Whether a library is TensorFlow itself, or carries it: it crosses no interface then.
+
+    Raises `ElfError` where dlopen's own lookups would not end.
+    """
     symbols = elf.dynamic.symbols
     return any(s.defined for name in RUNTIME for s in symbols.candidates(name))
 
@@ -70,4 +74,8 @@ def uses_numpy_api(elf: ElfFile) -> bool:
     imports what opens such a table."""
     from .elf.compilation import undefined_names
 
-    return b"PyCapsule_" in undefined_names(elf) and elf.data.find(NUMPY_API_MARK) >= 0
+    try:
+        opens_tables = b"PyCapsule_" in undefined_names(elf)
+    except ElfError:
+        opens_tables = True  # symbols that dlopen does not count
+    return opens_tables and elf.data.find(NUMPY_API_MARK) >= 0
