@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -35,7 +36,12 @@ def test_at_every_step(kind: str, system: str, tmp_path: Path, library: Path) ->
     scene = Scene(kind, tmp_path / "scene", library)
     killed_before: set[str] = set()
     found: list[str] = []
-    for traced in each_kill(scene.work, scene.prepare, FILE_SYSTEMS[system]):
+    # Two processes do not take turns in the same way each time, so a round can miss a step.
+    several = kind.endswith("ahead")
+    rounds = [each_kill(scene.work, scene.prepare, FILE_SYSTEMS[system]) for _ in range(4)]
+    for traced in itertools.chain.from_iterable(rounds if several else rounds[:1]):
+        if several and killed_before >= STEPS and len(set(found)) == 2:
+            break
         killed_before.add(traced.calls[-1].name)
         state, litter = scene.state(), scene.litter()
         assert state in ("old", "new"), traced.calls[-1]
@@ -49,10 +55,11 @@ def test_at_every_step(kind: str, system: str, tmp_path: Path, library: Path) ->
         if system == "this file system":
             # Only between the two steps of giving the file its name.
             assert not litter or traced.calls[-1].name == "rename"
-    assert traced.said == "written"
     assert killed_before >= STEPS
-    # Old up to the rename, new from then on.
-    assert found == sorted(found, reverse=True)
+    if not several:
+        assert traced.said == "written"
+        # Old up to the rename, new from then on.
+        assert found == sorted(found, reverse=True)
     assert set(found) == {"old", "new"}
     if kind != "report":
         assert len(found) > 50
