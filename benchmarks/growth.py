@@ -216,6 +216,9 @@ def main() -> None:
             f"`python -m benchmarks.growth --write` made this page on {machine()}, TensorFlow "
             f"{RELEASE}. Wall time of whole processes, medians of {options.runs} runs in turn; "
             "compare the columns, not the milliseconds. `make bench` prints all other figures.",
+            "The plugins here need no TensorFlow: `ldd -r` maps two small files for them, while envlock "
+            "works out what a TensorFlow process has mapped. On a real op `ldd -r` has to map the "
+            "framework too; `python -m benchmarks.gate` compares that.",
             "![growth](images/growth.svg)",
             *(table(panel).rstrip() for panel in panels),
             "## The floor",
