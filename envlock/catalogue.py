@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from .models.report import RuleText
 from .rules import RULES
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Protocol
 
-    class Described(Protocol):
-        """What the catalogue needs of a rule."""
-
-        @property
-        def id(self) -> str: ...
-        @property
-        def title(self) -> str: ...
-        @property
-        def why(self) -> str: ...
-        @property
-        def severity(self) -> str: ...
-
-
-def all_rules() -> tuple[Described, ...]:
+def all_rules() -> tuple[RuleText, ...]:
     """Every rule whose findings can stand in a report."""
     from .abi.rules import RULES as ABI_RULES
     from .linker.causes import CAUSES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from .elf.dynamic import build_id
-from .errors import ElfError
 from .models.manifest import Compilation, PluginIdentity, SymbolVersions
 
 TYPE_CHECKING = False
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Stands in .rodata of whatever calls numpy's import_array().
 NUMPY_API_MARK = b"_ARRAY_API"
+#: And imports what opens the capsule that holds it.
+TABLE_OPENER = b"PyCapsule_"
 #: What only TensorFlow's own libraries define: the framework library, and libtensorflow_cc.
 RUNTIME = (b"_ZN10tensorflow10OpRegistry6GlobalEv", b"TF_LoadLibrary")
 
@@ -72,10 +73,7 @@ def is_runtime(elf: ElfFile) -> bool:
 def uses_numpy_api(elf: ElfFile) -> bool:
     """Whether the file calls numpy's C API: it holds the name of numpy's function table, and
     imports what opens such a table."""
-    from .elf.compilation import undefined_names
-
-    try:
-        opens_tables = b"PyCapsule_" in undefined_names(elf)
-    except ElfError:
-        opens_tables = True  # symbols that dlopen does not count
+    # The names first: the mark is looked for in the whole file, however large it is.
+    start, length = elf.dynamic.string_table
+    opens_tables = elf.data.find(TABLE_OPENER, start, start + length) >= 0
     return opens_tables and elf.data.find(NUMPY_API_MARK) >= 0

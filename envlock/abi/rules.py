@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+from ..models.report import RuleText
 
-class AbiRule:
-    """One kind of finding: a stable id, what it is about, why it matters, its worst verdict."""
-
-    __slots__ = ("id", "severity", "title", "why")
-
-    def __init__(self, id: str, title: str, why: str, severity: str) -> None:
-        self.id = id
-        self.title = title
-        self.why = why
-        self.severity = severity
-
-
-RULES: tuple[AbiRule, ...] = (
-    AbiRule(
+RULES: tuple[RuleText, ...] = (
+    RuleText(
         "abi-class-size",
         "A class that the plugin creates has another size",
         "The plugin provides the memory of such objects itself (on the stack, inside its own "
         "objects, or by calling `new`), and TensorFlow's code writes as much as it thinks they have.",
         "unsafe",
     ),
-    AbiRule(
+    RuleText(
         "abi-class-layout",
         "A member that the plugin reads or writes directly has moved",
         "Accessors such as `OpKernelContext::num_inputs()` are inlined into the plugin, with the "
@@ -31,7 +20,7 @@ RULES: tuple[AbiRule, ...] = (
         "there. Only members that the plugin really touches count.",
         "unsafe",
     ),
-    AbiRule(
+    RuleText(
         "abi-virtual-table",
         "A virtual function that the plugin calls or overrides has another slot",
         "Virtual calls go by slot number. Where functions were inserted, removed or reordered, "
@@ -39,7 +28,7 @@ RULES: tuple[AbiRule, ...] = (
         "others, and slots that TensorFlow calls only on request, are reported as drift.",
         "unsafe",
     ),
-    AbiRule(
+    RuleText(
         "abi-assertion",
         "An assertion that is compiled into the plugin fails in this TensorFlow",
         "Up to 2.7, TensorFlow's `Unref` resets a reference count only where NDEBUG is not defined, "
@@ -47,14 +36,14 @@ RULES: tuple[AbiRule, ...] = (
         "destructor. Other differences in NDEBUG were never seen to matter.",
         "unsafe",
     ),
-    AbiRule(
+    RuleText(
         "link-library",
         "A release has no library that the plugin needs",
         "Told by `compat` for releases that are not installed: none of the release's libraries has "
         "the name that the plugin asks for.",
         "incompatible",
     ),
-    AbiRule(
+    RuleText(
         "link-symbol",
         "A release does not export a symbol that the plugin needs",
         "Told by `compat` for releases that are not installed: the plugin would fail to load with "

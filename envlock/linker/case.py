@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..models.report import RuleText
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,10 +53,10 @@ COMPILE_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_com
 LINK_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_link_flags())'"
 
 
-class Cause:
-    """One reason for which dlopen refuses; `severity` is the verdict that it gives."""
+class Cause(RuleText):
+    """One reason for which dlopen refuses, and the function that finds it."""
 
-    __slots__ = ("function", "id", "severity", "title", "why")
+    __slots__ = ("function",)
 
     def __init__(
         self,
@@ -64,11 +66,8 @@ class Cause:
         function: Callable[[Case], Finding | None],
         severity: str = "incompatible",
     ) -> None:
-        self.id = id
-        self.title = title
-        self.why = why
+        super().__init__(id, title, why, severity)
         self.function = function
-        self.severity = severity
 
 
 class Case:

@@ -20,6 +20,21 @@ def worse(first: str, second: str) -> str:
     return max(first, second, key=VERDICTS.index)
 
 
+class RuleText:
+    """What the `rule` of a finding means: a stable id, what it is about, why it matters.
+
+    `severity` is the worst verdict that the rule gives.
+    """
+
+    __slots__ = ("id", "severity", "title", "why")
+
+    def __init__(self, id: str, title: str, why: str, severity: str) -> None:
+        self.id = id
+        self.title = title
+        self.why = why
+        self.severity = severity
+
+
 class Finding(Record):
     """One rule's answer: what differs, both values, why it matters, what to do."""
 

@@ -6,7 +6,7 @@ taken, keeps every kernel, and refuses to run an op with two kernels that fit eq
 
 from __future__ import annotations
 
-from ..models.report import Finding, Unchecked
+from ..models.report import Finding, RuleText, Unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class Registering:
         return list(dict.fromkeys(op.name for op in self.registrations.ops))
 
 
-class RegistrationRule:
-    """One rule: a stable id, what it is about, why it matters, and the function that decides."""
+class RegistrationRule(RuleText):
+    """One rule: what it means, and the function that decides."""
 
-    __slots__ = ("applies", "id", "severity", "title", "why")
+    __slots__ = ("applies",)
 
     def __init__(
         self,
@@ -79,10 +79,7 @@ class RegistrationRule:
         severity: str,
         applies: Callable[[Registering], Iterable[Answer]],
     ) -> None:
-        self.id = id
-        self.title = title
-        self.why = why
-        self.severity = severity
+        super().__init__(id, title, why, severity)
         self.applies = applies
 
 

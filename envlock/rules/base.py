@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..models.report import Finding, Unchecked
+from ..models.report import Finding, RuleText, Unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ class Comparison:
         return any(f.verdict == "incompatible" for f in self.linker_findings)
 
 
-class Rule:
-    """One rule: a stable id, what it is about, why it matters, and the function that decides."""
+class Rule(RuleText):
+    """One rule: what it means, and the function that decides."""
 
-    __slots__ = ("applies", "id", "severity", "title", "why")
+    __slots__ = ("applies",)
 
     def __init__(
         self,
@@ -129,10 +129,7 @@ class Rule:
         severity: str,
         applies: Callable[[Comparison], Iterable[Answer]],
     ) -> None:
-        self.id = id
-        self.title = title
-        self.why = why
-        self.severity = severity  # the worst verdict it can give
+        super().__init__(id, title, why, severity)
         self.applies = applies
 
 

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-
-class TrustRule:
-    """One kind of finding: a stable id, what it is about, why it matters, its worst verdict."""
-
-    __slots__ = ("id", "severity", "title", "why")
-
-    def __init__(self, id: str, title: str, why: str) -> None:
-        self.id = id
-        self.title = title
-        self.why = why
-        self.severity = "unsafe"
-
+from ..models.report import RuleText
 
 MISSING, UNTRUSTED = "signature-missing", "signature-untrusted"
 EDITED, BROKEN = "signature-edited", "signature-broken"
 
-RULES: tuple[TrustRule, ...] = (
-    TrustRule(
+RULES: tuple[RuleText, ...] = (
+    RuleText(
         MISSING,
         "Trust is demanded, and nobody signed the plugin",
         "Only told where keys to trust are named. An unsigned plugin can come from anyone; some "
         "tools, such as `llvm-strip`, drop the stamp and its signature.",
+        "unsafe",
     ),
-    TrustRule(
+    RuleText(
         UNTRUSTED,
         "The plugin is signed with a key that is not trusted",
         "Only told where keys to trust are named. The signature may well be good, but nobody "
         "asked for this key's word.",
+        "unsafe",
     ),
-    TrustRule(
+    RuleText(
         EDITED,
         "The plugin was edited after it was signed, as wheel repair does",
         "Only told where keys to trust are named. Code, data, relocations and symbols are what was "
@@ -39,12 +30,14 @@ RULES: tuple[TrustRule, ...] = (
         "DT_SONAME) differ, or patchelf moved the tables that hold them. Whoever sets them decides "
         "which code is loaded beside the plugin, so this is refused unless a policy sets this rule "
         "to something milder.",
+        "unsafe",
     ),
-    TrustRule(
+    RuleText(
         BROKEN,
         "What is loaded, or the manifest, is not what was signed",
         "Only told where keys to trust are named. Something that is loaded was changed in a way "
         "that strip and patchelf do not explain, the manifest is another one, or the signature "
         "itself is damaged or forged.",
+        "unsafe",
     ),
 )
