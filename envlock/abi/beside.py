@@ -5,16 +5,14 @@ The same evidence that tells public releases apart (`envlock.abi.narrow`), asked
 
 from __future__ import annotations
 
-from . import code
-from .narrow import contradictions
+from .narrow import contradictions, explained
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..atlas.format import Atlas, Release, Window
+    from ..atlas.format import Atlas, Release
     from .analyse import Evidence
-    from .machine import Code
     from .unstamped import Suspects
 
 
@@ -60,21 +58,4 @@ def _against(
     if evidence.code is None:
         return found, 0
     # The added atlas holds every inline accessor, the public one those that moved in public.
-    return found, -_explained(evidence.code, added.windows(live.abi), atlas, abi)
-
-
-def _explained(found: Code, accessors: Sequence[tuple[Window, ...]], atlas: Atlas, abi: int) -> int:
-    """How many of the code's access windows the accessors account for at a release's offsets."""
-    explained = set()
-    for windows in accessors:
-        for first, second in windows:
-            if first[-1][0] == "p":
-                continue
-            a, b = code.place(first, atlas, abi), code.place(second, atlas, abi)
-            if a is None or b is None or (a, b) not in found.windows:
-                continue
-            if code.widths_fit(found.widths[a, b], second, atlas, abi) and any(
-                code.supports(seen, first[0][1]) for seen in found.windows[a, b]
-            ):
-                explained.add((a, b))
-    return len(explained)
+    return found, -explained(evidence.code, added.windows(live.abi), atlas, abi)

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from ..atlas.format import Atlas, Release
+    from ..atlas.format import Atlas, Release, Window
     from .analyse import Evidence
     from .debuginfo import DebugFacts
     from .imports import Symbols
@@ -32,9 +32,14 @@ def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> lis
     least = min(against.values())
     tables = [abi for abi in tables if against[abi] == least]
     if len(tables) > 1 and evidence.code is not None:
-        explained = {abi: _explained(evidence.code, atlas, abi) for abi in tables}
-        most = max(explained.values())
-        tables = [abi for abi in tables if explained[abi] == most]
+        found = evidence.code
+        told = {
+            abi: explained(found, atlas.windows(abi), atlas, abi)
+            + _explained_members(found, atlas, abi)
+            for abi in tables
+        }
+        most = max(told.values())
+        tables = [abi for abi in tables if told[abi] == most]
     return [release for release in releases if release.abi in tables]
 
 
@@ -145,10 +150,10 @@ def _other_layouts(debug: DebugFacts, atlas: Atlas, abi: int) -> int:
     return count
 
 
-def _explained(found: Code, atlas: Atlas, abi: int) -> int:
-    """How many of the code's access windows an inline accessor of this release accounts for."""
-    explained = set()
-    for windows in atlas.windows(abi):
+def explained(found: Code, accessors: Sequence[tuple[Window, ...]], atlas: Atlas, abi: int) -> int:
+    """How many of the code's access windows the accessors account for at a release's offsets."""
+    told = set()
+    for windows in accessors:
         for first, second in windows:
             if first[-1][0] == "p":
                 continue
@@ -160,8 +165,8 @@ def _explained(found: Code, atlas: Atlas, abi: int) -> int:
             if code.widths_fit(found.widths[a, b], second, atlas, abi) and any(
                 code.supports(seen, first[0][1]) for seen in found.windows[a, b]
             ):
-                explained.add((a, b))
-    return len(explained) + _explained_members(found, atlas, abi)
+                told.add((a, b))
+    return len(told)
 
 
 def _explained_members(found: Code, atlas: Atlas, abi: int) -> int:
