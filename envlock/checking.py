@@ -190,7 +190,18 @@ class Checker:
         live = LiveView(self.environment, self.scope, prediction)
         refused = any(finding.verdict == "incompatible" for finding in linker_findings)
         linker_findings = self._with_fitting_releases(linker_findings, elf, manifest, live)
-        abi = AbiAnswer() if refused else self._judge_abi(elf, plugin, manifest, live, built_here)
+        abi = AbiAnswer()
+        if not refused:
+            abi = judge_abi(
+                elf,
+                plugin,
+                manifest,
+                live.tensorflow,
+                live.distribution,
+                self.environment.paths.prefix,
+                self.atlases,
+                asserted=built_here,
+            )
         comparison = Comparison(
             plugin,
             manifest,
@@ -230,25 +241,6 @@ class Checker:
             verdict=verdict_of(kept),
             findings=kept,
             unchecked=tuple(unchecked),
-        )
-
-    def _judge_abi(
-        self,
-        elf: ElfFile,
-        plugin: PluginIdentity,
-        manifest: Manifest | None,
-        live: LiveView,
-        built_here: bool,
-    ) -> AbiAnswer:
-        return judge_abi(
-            elf,
-            plugin,
-            manifest,
-            live.tensorflow,
-            live.distribution,
-            self.environment.paths.prefix,
-            self.atlases,
-            asserted=built_here,
         )
 
     def _explain(
@@ -368,13 +360,13 @@ def check_many(
     Raises `EnvironmentUnreadable`, and `InputError` for an added atlas; `live_headers` as for
     `check`.
     """
-    checker = _checker(env, policy, live_headers)
-    paths = expand(plugins)
-    if len(paths) < PARALLEL_FROM:
-        return tuple(checker.check(path) for path in paths)
-    from .parallel import Died, map_forked
+    with _checker(env, policy, live_headers) as checker:
+        paths = expand(plugins)
+        if len(paths) < PARALLEL_FROM:
+            return tuple(checker.check(path) for path in paths)
+        from .parallel import Died, map_forked
 
-    answers = map_forked(checker.check, paths)
+        answers = map_forked(checker.check, paths)
     return tuple(
         unreadable_report(path, InputError(f"checking `{path}` ended its process: {answer}"))
         if isinstance(answer, Died)
