@@ -82,10 +82,10 @@ class Ahead:
 
     def __enter__(self) -> Ahead:
         if self.elf.size >= AHEAD_FROM:
-            try:
+            with contextlib.suppress(EnvlockError, OSError):
                 self._begin()
-            except (EnvlockError, OSError):
-                self.__exit__()
+            if self.body is None:
+                self.__exit__()  # no scratch file in the way of the one to come
         return self
 
     def _begin(self) -> None:
