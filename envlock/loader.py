@@ -100,9 +100,9 @@ def _identity_now(name: str) -> tuple[int, ...] | None:
 
 
 def _enforce(report: Report, policy: PolicyFile) -> None:
-    from .render.text import summary
-
     if policy.refuses(report):
+        from .render.text import summary
+
         text = summary(report)
         if policy.require_stamp and not report.plugin.stamped:
             text += "\n  error[require-stamp]: the policy demands a stamp, and it carries none"
@@ -115,6 +115,8 @@ def _enforce(report: Report, policy: PolicyFile) -> None:
             stacklevel=3,
         )
     if report.verdict in ("unsafe", "incompatible"):
+        from .render.text import summary
+
         warnings.warn(summary(report), EnvlockWarning, stacklevel=3)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
     from types import ModuleType
+    from typing import Any
 
 #: command -> (module, one line of help), in the order of `envlock --help`
 COMMANDS = {
@@ -53,7 +54,6 @@ def _module(command: str) -> ModuleType:
 def _parser(command: str) -> argparse.ArgumentParser:
     import argparse
 
-    module = _module(command)
     parser = argparse.ArgumentParser(
         prog=f"envlock {command}",
         description=COMMANDS[command][1].capitalize(),
@@ -61,8 +61,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         # A width of its own keeps argparse from importing shutil to ask the terminal.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=WIDTH),
     )
-    module.configure(parser)
-    parser.set_defaults(run=module.run)
+    _module(command).configure(parser)
     return parser
 
 
@@ -122,11 +121,16 @@ def _dispatch(arguments: list[str]) -> int:
     if first not in COMMANDS:
         print(f"envlock: no command `{first}`\n\n{_overview()}", file=sys.stderr)
         return 2
-    try:
-        parsed = _parser(first).parse_args(arguments[1:])
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    status: int = parsed.run(parsed)
+    from .quick import read
+
+    module, words = _module(first), arguments[1:]
+    parsed: Any = read(module.configure, words)
+    if parsed is None:
+        try:
+            parsed = _parser(first).parse_args(words)
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+    status: int = module.run(parsed)
     return status
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 
-from .conda import CondaPrefix
 from .distributions import Distributions
 from .locate import locate
 
@@ -13,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..models.manifest import NumpyFacts, Owner, PackagePin, PlatformFacts, PythonFacts
     from ..models.report import EnvironmentSummary
+    from .conda import CondaPrefix
     from .distributions import Distribution
     from .locate import EnvironmentPaths
     from .tensorflow import TensorFlowInstall
@@ -24,8 +24,6 @@ class Environment:
     def __init__(self, paths: EnvironmentPaths) -> None:
         self.paths = paths
         self.distributions = Distributions(paths.search_path)
-        # In a virtual environment on top of conda's Python, conda's packages are not its own.
-        self.conda = CondaPrefix(paths.prefix)
 
     @classmethod
     def open(cls, env: str | os.PathLike[str] | None = None) -> Environment:
@@ -34,6 +32,18 @@ class Environment:
         Raises `EnvironmentUnreadable`.
         """
         return cls(locate(env))
+
+    @functools.cached_property
+    def conda(self) -> CondaPrefix | None:
+        """Conda's records of this prefix; None where it is not conda's.
+
+        In a virtual environment on top of conda's Python, conda's packages are not its own.
+        """
+        if self.paths.kind != "conda":
+            return None
+        from .conda import CondaPrefix
+
+        return CondaPrefix(self.paths.prefix)
 
     @functools.cached_property
     def _tensorflow(self) -> tuple[TensorFlowInstall | None, str | None]:
@@ -74,7 +84,7 @@ class Environment:
 
     def installed_by_conda(self, one: Distribution) -> bool:
         """Whether a distribution came with a conda package."""
-        return self.conda.installed(one.path)
+        return self.conda is not None and self.conda.installed(one.path)
 
     def owner_of(self, path: str | os.PathLike[str]) -> Owner | None:
         """The pip distribution or conda package that installed a file; None where none claims it.
@@ -86,7 +96,7 @@ class Environment:
         one = self.distributions.owner_of(path)
         if one is not None and not self.installed_by_conda(one):
             return Owner(manager="pip", name=one.canonical_name, version=one.version)
-        record = self.conda.owner_of(path)
+        record = None if self.conda is None else self.conda.owner_of(path)
         if record is not None:
             return Owner(
                 manager="conda", name=record.name, version=record.version, build=record.build
@@ -105,7 +115,7 @@ class Environment:
                 build=record.build,
                 channel=record.channel,
             )
-            for record in self.conda.records()
+            for record in (() if self.conda is None else self.conda.records())
         ]
         pins += [
             PackagePin(manager="pip", name=one.canonical_name, version=one.version)

@@ -11,7 +11,7 @@ import sys
 
 from ..errors import InputError
 from ..models.manifest import BuildSetting, HeaderVersions, LibraryIdentity, TensorFlowFacts
-from . import binary, files, headers
+from . import files
 from .numpy import find_package
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ _EIGEN_MAX_ALIGN_BYTES = 64
 
 
 def find_tensorflow(
-    paths: EnvironmentPaths, distributions: Distributions, conda: CondaPrefix
+    paths: EnvironmentPaths, distributions: Distributions, conda: CondaPrefix | None
 ) -> tuple[TensorFlowInstall | None, str | None]:
     """The TensorFlow that `import tensorflow` takes there; or None and the reason."""
     package = _imported() if paths.running else None
@@ -66,7 +66,7 @@ class TensorFlowInstall:
         package_dir: str,
         paths: EnvironmentPaths,
         distributions: Distributions,
-        conda: CondaPrefix,
+        conda: CondaPrefix | None,
     ) -> None:
         self.package_dir = package_dir
         self.include_dir = os.path.join(package_dir, "include")
@@ -141,7 +141,7 @@ class TensorFlowInstall:
     @functools.cached_property
     def conda_record(self) -> PrefixRecord | None:
         """The conda package that installed it; None where pip did."""
-        if not self._conda.records():
+        if self._conda is None:
             return None
         one = self.distribution
         if one is not None and not self._conda.installed(one.path):
@@ -160,6 +160,8 @@ class TensorFlowInstall:
             return one.version
         if self.conda_record is not None:
             return self.conda_record.version
+        from . import headers
+
         stated = headers.read_tensorflow_version(self.include_dir)
         return stated or self._strings[2] or "unknown"
 
@@ -179,6 +181,8 @@ class TensorFlowInstall:
 
         In python/client/_pywrap_tf_session.so from 2.9, in the framework library before.
         """
+        from . import binary
+
         for name in (SESSION, FRAMEWORK, COMMON, INTERNAL):
             path = self.path_of(name)
             if path is None:
@@ -205,6 +209,8 @@ class TensorFlowInstall:
     @functools.cached_property
     def cxx11_abi(self) -> bool | None:
         """`tf.sysconfig.CXX11_ABI_FLAG`: how OpDefBuilder::Attr(std::string) is exported."""
+        from . import binary
+
         for name in (FRAMEWORK, CC, INTERNAL):
             path = self.path_of(name)
             if path is not None:
@@ -225,6 +231,8 @@ class TensorFlowInstall:
         path = self.path_of(SESSION)
         if path is None:
             return None
+        from . import binary
+
         try:
             with _open(path) as elf:
                 return binary.loaded_constant(elf, _STANDARDS)
@@ -256,6 +264,8 @@ class TensorFlowInstall:
     @functools.cached_property
     def build_info(self) -> tuple[BuildSetting, ...]:
         """`tf.sysconfig.get_build_info()`, sorted; lists joined by commas, paths by name only."""
+        from . import binary
+
         path = os.path.join(self.package_dir, "python", "platform", "build_info.py")
         try:
             source = files.read(path, files.HEADER_LIMIT)
@@ -269,6 +279,8 @@ class TensorFlowInstall:
     @functools.cached_property
     def headers(self) -> HeaderVersions:
         """Eigen, absl and protobuf as the installed headers state them."""
+        from . import headers
+
         folders = [self.include_dir]
         if self._paths.kind == "conda":
             folders.append(os.path.join(self._paths.prefix, "include"))

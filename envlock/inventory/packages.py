@@ -47,7 +47,7 @@ class Installed:
         self.owners: dict[str, str] = {}  # path relative to the prefix -> conda package
         #: record, its package's name, its `paths_data.paths`
         self.paths: list[tuple[PrefixRecord, str, list[Any]]] = []
-        for record in environment.conda.records():
+        for record in environment.conda.records() if environment.conda else ():
             content = record.parse()
             package = conda_package(record, content)
             self.packages.append(package)

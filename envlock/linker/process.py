@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from ..elf.dynamic import DT_SONAME, DT_STRSZ, DT_STRTAB
 from ..errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
@@ -54,13 +55,17 @@ def from_process() -> LiveScope:
         return answer if isinstance(answer, Library) else None
 
     scope.namespace.add(main)
-    for path, soname in _link_map():
-        scope.namespace.add(LoadedObject(path, opener=opener, soname=soname))
+    strings: dict[str, tuple[int, int]] = {}
+    for path, soname, table in _link_map():
+        if path:
+            scope.namespace.add(LoadedObject(path, opener=opener, soname=soname))
+        strings[path or main.path] = table
     scope.startup = _startup(scope)
     scope.make_global(scope.startup)
     scope.find_framework()
     scope.tunables = _started_with("GLIBC_TUNABLES")
     scope.asks_process = _asker()
+    scope.mentions = _mentions(strings)
     return scope
 
 
@@ -78,37 +83,45 @@ def _started_with(variable: str) -> str:
     return ""
 
 
-def _link_map() -> list[tuple[str, str | None]]:
-    """(path, DT_SONAME) of every mapped object behind the executable, in load order."""
+def _link_map() -> list[tuple[str, str | None, tuple[int, int]]]:
+    """(path, DT_SONAME, dynamic strings in memory) of every mapped object, in load order.
+
+    The strings are (address, size), sizes 0 where unknown; the executable's path is empty.
+    """
     import ctypes
     import struct
 
-    word = ctypes.sizeof(ctypes.c_void_p)
     pair = struct.Struct("@2N")  # an `Elf_Dyn`
     chain = struct.Struct("@4N")  # l_addr, l_name, l_ld, l_next
     text = ctypes.string_at
-    found: list[tuple[str, str | None]] = []
-    (link,) = struct.unpack("@N", text(ctypes.CDLL(None)._handle + 3 * word, word))
+    found: list[tuple[str, str | None, tuple[int, int]]] = []
+    link = ctypes.CDLL(None)._handle  # the executable's `struct link_map`
     for _ in range(MAX_OBJECTS):
         if not link:
             break
         base, name, dynamic, link = chain.unpack(text(link, chain.size))
         path = os.fsdecode(text(name)) if name else ""
         # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
-        if path and not path.startswith("linux-"):
-            found.append((path, _soname(text, pair, base, dynamic)))
+        if not path.startswith("linux-"):
+            found.append((path, *_strings(text, pair, base, dynamic)))
     return found
 
 
-def _soname(text: Callable[..., bytes], pair: struct.Struct, base: int, dynamic: int) -> str | None:
-    """DT_SONAME out of a mapped dynamic section, read up to the ends of pages: they are mapped."""
+def _strings(
+    text: Callable[..., bytes], pair: struct.Struct, base: int, dynamic: int
+) -> tuple[str | None, tuple[int, int]]:
+    """DT_SONAME and the string table of a mapped dynamic section, which is read up to the ends of
+    pages: they are mapped."""
     strings = offset = None
+    length = 0
     for _ in range(MAX_DYNAMIC):
         size = (PAGE - dynamic % PAGE) // pair.size * pair.size or pair.size
         for tag, value in pair.iter_unpack(text(dynamic, size)):
-            if tag == 5:
+            if tag == DT_STRTAB:
                 strings = value
-            elif tag == 14:
+            elif tag == DT_STRSZ:
+                length = value
+            elif tag == DT_SONAME:
                 offset = value
             elif tag == 0:
                 break
@@ -116,12 +129,28 @@ def _soname(text: Callable[..., bytes], pair: struct.Struct, base: int, dynamic:
             dynamic += size
             continue
         break
-    if strings is None or offset is None:
-        return None
+    if strings is None:
+        return None, (0, 0)
     # Most machines relocate the entry in place; where the section is read-only it stays relative.
     if strings < base:
         strings += base
-    return os.fsdecode(text(strings + offset))
+    soname = None if offset is None else os.fsdecode(text(strings + offset))
+    return soname, (strings, length)
+
+
+def _mentions(tables: dict[str, tuple[int, int]]) -> Callable[[LoadedObject, bytes], bool]:
+    """A function that says whether an object's dynamic strings, at these places, hold a text."""
+    import ctypes
+
+    search: ctypes._NamedFuncPointer = ctypes.CDLL(None).memmem
+    search.restype = ctypes.c_void_p
+    search.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
+    def mentions(loaded: LoadedObject, wanted: bytes) -> bool:
+        address, size = tables.get(loaded.path, (0, 0))
+        return not size or search(address, size, wanted, len(wanted)) is not None
+
+    return mentions
 
 
 def _startup(scope: LiveScope) -> list[LoadedObject]:

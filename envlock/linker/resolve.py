@@ -48,7 +48,7 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     """
     if isinstance(plugin, str):
         return _predict_path(plugin, scope)
-    prediction = _begin(plugin.path, scope)
+    prediction = _begin(plugin.path, scope, named="/" in plugin.path)
     if prediction.already_loaded:
         return prediction
     library = _checked(plugin, scope, prediction)
@@ -57,11 +57,12 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     return prediction
 
 
-def _begin(path: str, scope: LiveScope) -> Prediction:
+def _begin(path: str, scope: LiveScope, *, named: bool = True) -> Prediction:
+    """`named`: the path is a name to dlopen too, not just how a file in this folder was opened."""
     prediction = Prediction(path)
     prediction.scope = scope
     prediction.unchecked = tuple(scope.unchecked)
-    prediction.already_loaded = scope.namespace.find(path) is not None
+    prediction.already_loaded = named and scope.namespace.find(path) is not None
     return prediction
 
 

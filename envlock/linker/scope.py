@@ -90,6 +90,17 @@ class LoadedObject:
         return self._soname  # type: ignore[return-value]
 
     @property
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file (`l_file_id`); None when it is gone. It is not opened."""
+        if self._library is not None:
+            return self._library.identity
+        try:
+            status = os.stat(self.path)
+        except (OSError, ValueError):
+            return None
+        return status.st_dev, status.st_ino
+
+    @property
     def origin(self) -> str:
         """`l_origin`: the folder of the path as spelled, of the real file for the executable."""
         if self._origin is None:
@@ -110,7 +121,8 @@ class Namespace:
         self._names: dict[str, LoadedObject] = {}
         self._sonames: dict[str, LoadedObject] = {}
         self._unnamed: list[LoadedObject] = []
-        self._identities: dict[tuple[int, int], LoadedObject] | None = None
+        self._identities: dict[tuple[int, int], LoadedObject] = {}
+        self._unidentified: list[LoadedObject] = []
         #: Adds objects that are only worth finding when a name is known to nothing else.
         self.more: Callable[[], None] | None = None
 
@@ -120,7 +132,7 @@ class Namespace:
         for name in (loaded.path, *names):
             self._names.setdefault(name, loaded)
         self._unnamed.append(loaded)
-        self._identities = None
+        self._unidentified.append(loaded)
 
     def add_name(self, loaded: LoadedObject, name: str) -> None:
         """One more name for an object (`add_name_to_object`)."""
@@ -176,14 +188,12 @@ class Namespace:
             found = self.parent.by_identity(identity)
             if found is not None:
                 return found
-        if self._identities is None:
-            self._identities = {}
-            for loaded in self.objects:
-                try:
-                    status = os.stat(loaded.path)
-                except (OSError, ValueError):
-                    continue
-                self._identities.setdefault((status.st_dev, status.st_ino), loaded)
+        if self._unidentified:
+            pending, self._unidentified = self._unidentified, []
+            for loaded in pending:
+                known = loaded.identity
+                if known is not None:
+                    self._identities.setdefault(known, loaded)
         return self._identities.get(identity)
 
     def all_objects(self) -> list[LoadedObject]:
@@ -196,7 +206,8 @@ class LiveScope:
 
     `namespace` holds what is mapped, `global_scope` the objects whose symbols every library sees,
     in lookup order. `asks_process` is given in the running process: it answers whether the global
-    scope defines a (name, version), where that cannot be known from files. `startup` holds the
+    scope defines a (name, version), where that cannot be known from files; and `mentions`, which
+    answers whether a mapped object's dynamic strings hold a text (or are unknown). `startup` holds the
     objects mapped at process start (their TLS is static), `unchecked` what could not be found out.
     """
 
@@ -219,6 +230,7 @@ class LiveScope:
         self.startup: list[LoadedObject] = []
         self.framework: list[LoadedObject] = []
         self.asks_process: Callable[[bytes, bytes | None], bool] | None = None
+        self.mentions: Callable[[LoadedObject, bytes], bool] | None = None
         self.unchecked: list[str] = []
         self.tunables = ""  # GLIBC_TUNABLES
         self._lookups: dict[tuple[Library, ...], LookupScope] = {}

@@ -11,6 +11,7 @@ import re
 
 from ..errors import ElfError
 from ..models.registration import KernelRecord, OpRecord, Registrations, TypeConstraint
+from . import MARKS
 from .constructors import Constructors
 from .datatypes import TYPES
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 #: What `REGISTER_OP` accepts as a name (op_def_builder.cc, ValidateOpDef), scoped names included.
 OP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.>/]*")
-#: Every name of a builder that registers something holds one of these.
-MARKS = (b"12OpDefBuilder", b"TF_NewOpDefinitionBuilder", b"TF_NewKernelBuilder")
 _KERNEL_MARK = b"16KernelDefBuilder"
 
 _OP = re.compile(r"_ZN10tensorflow11register_op19OpDefBuilderWrapperC[12]E.*PKc")

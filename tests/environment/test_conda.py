@@ -65,6 +65,7 @@ def test_real_prefix(prefix: Path) -> None:
     assert environment.paths.executable == str(prefix / "bin/python")
     assert environment.paths.real_executable == str(prefix / "bin" / PYTHON)
     assert str(prefix / SITE) in environment.paths.search_path
+    assert environment.conda is not None
     records = {r.name: (r.version, r.build, r.channel) for r in environment.conda.records()}
     python = "{}.{}.{}".format(*sys.version_info[:3])
     assert records == {
