@@ -93,7 +93,11 @@ class Checker:
             return cls.for_environment(None, policy)
         from .linker.scope import from_process
 
-        return cls(_running_environment(), from_process(), policy)
+        scope = from_process()
+        if not scope.framework:  # its import has only begun
+            scope.close()
+            return cls.for_environment(None, policy)
+        return cls(_running_environment(), scope, policy)
 
     def close(self) -> None:
         """Unmap the libraries that were read; each of them holds a file descriptor."""
@@ -146,10 +150,23 @@ class Checker:
 
     def loaded_as(self, identity: tuple[int, ...]) -> str | None:
         """The path under which this process has mapped a file, None where it has not."""
-        if self.scope.asks_process is None:
+        if self.scope.process is None:
             return None
         loaded = self.scope.namespace.by_identity((identity[0], identity[1]))
         return None if loaded is None else loaded.path
+
+    def leads_elsewhere(self, path: str) -> bool:
+        """Whether dlopen would take a path for the name of another file, which it has loaded:
+        one that has been replaced since, or a relative path in a folder that has been left."""
+        process = self.scope.process
+        loaded = self.scope.namespace.named(path)
+        if process is None or loaded is None:
+            return False
+        file = process.file_of(loaded.path)
+        try:
+            return file is None or not os.path.samefile(file, path)
+        except OSError:
+            return False
 
     def judge_unstamped(self, elf: ElfFile, prediction: Prediction) -> Report:
         """The report on a plugin that is said to be built here, by what the binary alone tells.

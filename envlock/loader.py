@@ -56,19 +56,28 @@ def load(
 
     # Only now is it known what TensorFlow and other threads have really mapped and registered.
     with _lock(), Checker.for_process(chosen) as checker:
+        if checker.leads_elsewhere(name):
+            name = os.path.abspath(name)
         report, identity = checker.check_for_load(name)
         if not told or chosen.refuses(report):
             _enforce(report, chosen)
-        # TensorFlow keeps plugins by the spelling of their path, and a second spelling of a loaded
-        # file gives a module without its ops: use the first one.
-        if identity is not None:
-            name = _first_spelling.setdefault(identity, checker.loaded_as(identity) or name)
+        if checker.leads_elsewhere(name):
+            raise IncompatiblePluginError(
+                f"`{name}` was replaced after this process loaded it, and TensorFlow would hand out "
+                "what it has loaded; nothing was loaded",
+                report,
+                hint="start the process anew",
+            )
         if _identity_now(name) != identity:
             raise IncompatiblePluginError(
                 f"`{name}` changed while it was being checked; nothing was loaded",
                 report,
                 hint="load it again once whatever writes it has finished",
             )
+        # TensorFlow keeps plugins by the spelling of their path, and a second spelling of a loaded
+        # file gives a module without its ops: use the first one.
+        if identity is not None:
+            name = _first_spelling.setdefault(identity, checker.loaded_as(identity) or name)
         try:
             return tensorflow.load_op_library(name)
         except Exception as error:

@@ -1,13 +1,14 @@
 """The scope of the running process: glibc's own list of what is mapped.
 
 The public part of `struct link_map` (link.h) gives path, order and dynamic section of every
-object. Whether an object was loaded with RTLD_GLOBAL is not public; where a symbol is not found in
+object. Whether an object was loaded with RTLD_GLOBAL is not public: where a symbol is not found in
 what was mapped at process start nor in the plugin's own closure, the process itself is asked with
 `dlsym(RTLD_DEFAULT, name)`, which searches exactly the global scope.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 
 from ..elf.dynamic import DT_SONAME, DT_STRSZ, DT_STRTAB
@@ -15,8 +16,9 @@ from ..errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ctypes
     import struct
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .library import Library
     from .scope import LiveScope, LoadedObject
@@ -26,6 +28,7 @@ MAX_OBJECTS = 1 << 16
 #: The smallest page of any machine, in bytes, and how many of them a dynamic section may take.
 PAGE = 4096
 MAX_DYNAMIC = 32
+_DELETED = " (deleted)"
 
 
 def from_process() -> LiveScope:
@@ -55,18 +58,105 @@ def from_process() -> LiveScope:
         return answer if isinstance(answer, Library) else None
 
     scope.namespace.add(main)
-    strings: dict[str, tuple[int, int]] = {}
-    for path, soname, table in _link_map():
-        if path:
-            scope.namespace.add(LoadedObject(path, opener=opener, soname=soname))
-        strings[path or main.path] = table
+    process = RunningProcess(_link_map(), main)
+    for link in process.links:
+        # A relative path is meant as seen from the folder in which it was opened.
+        file = link.path if link.path.startswith("/") else process.file_of(link.path)
+        scope.namespace.add(LoadedObject(link.path, opener=opener, soname=link.soname, file=file))
     scope.startup = _startup(scope)
     scope.make_global(scope.startup)
     scope.find_framework()
     scope.tunables = _started_with("GLIBC_TUNABLES")
-    scope.asks_process = _asker()
-    scope.mentions = _mentions(strings)
+    scope.process = process
     return scope
+
+
+class Link:
+    """One `struct link_map`: path, DT_SONAME, and where in memory its dynamic section and dynamic
+    strings are (addresses and bytes; 0 where unknown)."""
+
+    __slots__ = ("dynamic", "path", "soname", "strings", "strings_size")
+
+    def __init__(
+        self, path: str, dynamic: int, soname: str | None, strings: int, strings_size: int
+    ) -> None:
+        self.path = path
+        self.dynamic = dynamic
+        self.soname = soname
+        self.strings = strings
+        self.strings_size = strings_size
+
+
+class RunningProcess:
+    """What only the process itself can tell. `links` are the mapped objects behind the executable."""
+
+    def __init__(self, chain: Sequence[Link], main: LoadedObject) -> None:
+        self.links = [link for link in chain if link.path]
+        self._by_path = {link.path or main.path: link for link in reversed(chain)}
+
+    def mentions(self, path: str, wanted: bytes) -> bool:
+        """Whether the dynamic strings of the object at a path hold a text, or are unknown."""
+        link = self._by_path.get(path)
+        if link is None or not link.strings_size:
+            return True
+        found = self._search(link.strings, link.strings_size, wanted, len(wanted))
+        return found is not None
+
+    @functools.cached_property
+    def _search(self) -> ctypes._NamedFuncPointer:
+        import ctypes
+
+        search: ctypes._NamedFuncPointer = ctypes.CDLL(None).memmem
+        search.restype = ctypes.c_void_p
+        search.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+        return search
+
+    def defines(self, name: bytes, version: bytes | None) -> bool:
+        """Whether the global scope defines (name, version)."""
+        plain, versioned = self._dlsym
+        if version is None:
+            return plain(None, name) is not None
+        return versioned(None, name, version) is not None
+
+    @functools.cached_property
+    def _dlsym(self) -> tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer]:
+        import ctypes
+
+        process = ctypes.CDLL(None)
+        plain: ctypes._NamedFuncPointer = process.dlsym
+        plain.restype = ctypes.c_void_p
+        plain.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        versioned: ctypes._NamedFuncPointer = process.dlvsym
+        versioned.restype = ctypes.c_void_p
+        versioned.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
+        return plain, versioned
+
+    def file_of(self, path: str) -> str | None:
+        """Where the file is that was mapped under a path; None where it was deleted or replaced."""
+        link = self._by_path.get(path)
+        if link is None:
+            return path
+        for start, end, name in self._mappings:
+            if start <= link.dynamic < end:
+                return None if name.endswith(_DELETED) else name
+        return path
+
+    @functools.cached_property
+    def _mappings(self) -> list[tuple[int, int, str]]:
+        """(start, end, path) of the mapped files: proc_pid_maps(5)."""
+        try:
+            with open("/proc/self/maps", "rb", buffering=0) as file:
+                data = file.readall() or b""
+        except OSError:
+            return []
+        found = []
+        for line in data.splitlines():
+            fields = line.split(None, 5)
+            if len(fields) == 6 and fields[5].startswith(b"/"):
+                start, _, end = fields[0].partition(b"-")
+                name = os.fsdecode(fields[5].replace(b"\\012", b"\n"))
+                found.append((int(start, 16), int(end, 16), name))
+        return found
 
 
 def _started_with(variable: str) -> str:
@@ -83,35 +173,32 @@ def _started_with(variable: str) -> str:
     return ""
 
 
-def _link_map() -> list[tuple[str, str | None, tuple[int, int]]]:
-    """(path, DT_SONAME, dynamic strings in memory) of every mapped object, in load order.
-
-    The strings are (address, size), sizes 0 where unknown; the executable's path is empty.
-    """
+def _link_map() -> list[Link]:
+    """Every mapped object in load order, the executable first, with an empty path."""
     import ctypes
     import struct
 
     pair = struct.Struct("@2N")  # an `Elf_Dyn`
     chain = struct.Struct("@4N")  # l_addr, l_name, l_ld, l_next
     text = ctypes.string_at
-    found: list[tuple[str, str | None, tuple[int, int]]] = []
-    link = ctypes.CDLL(None)._handle  # the executable's `struct link_map`
+    found = []
+    address = ctypes.CDLL(None)._handle  # the executable's `struct link_map`
     for _ in range(MAX_OBJECTS):
-        if not link:
+        if not address:
             break
-        base, name, dynamic, link = chain.unpack(text(link, chain.size))
+        base, name, dynamic, address = chain.unpack(text(address, chain.size))
         path = os.fsdecode(text(name)) if name else ""
         # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
         if not path.startswith("linux-"):
-            found.append((path, *_strings(text, pair, base, dynamic)))
+            found.append(Link(path, dynamic, *_strings(text, pair, base, dynamic)))
     return found
 
 
 def _strings(
     text: Callable[..., bytes], pair: struct.Struct, base: int, dynamic: int
-) -> tuple[str | None, tuple[int, int]]:
-    """DT_SONAME and the string table of a mapped dynamic section, which is read up to the ends of
-    pages: they are mapped."""
+) -> tuple[str | None, int, int]:
+    """DT_SONAME, DT_STRTAB and DT_STRSZ of a mapped dynamic section, which is read up to the ends
+    of pages: they are mapped."""
     strings = offset = None
     length = 0
     for _ in range(MAX_DYNAMIC):
@@ -130,27 +217,12 @@ def _strings(
             continue
         break
     if strings is None:
-        return None, (0, 0)
+        return None, 0, 0
     # Most machines relocate the entry in place; where the section is read-only it stays relative.
     if strings < base:
         strings += base
     soname = None if offset is None else os.fsdecode(text(strings + offset))
-    return soname, (strings, length)
-
-
-def _mentions(tables: dict[str, tuple[int, int]]) -> Callable[[LoadedObject, bytes], bool]:
-    """A function that says whether an object's dynamic strings, at these places, hold a text."""
-    import ctypes
-
-    search: ctypes._NamedFuncPointer = ctypes.CDLL(None).memmem
-    search.restype = ctypes.c_void_p
-    search.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-
-    def mentions(loaded: LoadedObject, wanted: bytes) -> bool:
-        address, size = tables.get(loaded.path, (0, 0))
-        return not size or search(address, size, wanted, len(wanted)) is not None
-
-    return mentions
+    return soname, strings, length
 
 
 def _startup(scope: LiveScope) -> list[LoadedObject]:
@@ -168,23 +240,3 @@ def _startup(scope: LiveScope) -> list[LoadedObject]:
             if loaded is not None and loaded not in found:
                 found.append(loaded)
     return found
-
-
-def _asker() -> Callable[[bytes, bytes | None], bool]:
-    """A function that says whether the global scope defines (name, version)."""
-    import ctypes
-
-    process = ctypes.CDLL(None)
-    plain: ctypes._NamedFuncPointer = process.dlsym
-    plain.restype = ctypes.c_void_p
-    plain.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    versioned: ctypes._NamedFuncPointer = process.dlvsym
-    versioned.restype = ctypes.c_void_p
-    versioned.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
-
-    def asks(name: bytes, version: bytes | None) -> bool:
-        if version is None:
-            return plain(None, name) is not None
-        return versioned(None, name, version) is not None
-
-    return asks

@@ -262,7 +262,7 @@ class _Opening:
         table = library.symbols
         shared, own = scopes
         known: set[int] = set()
-        asks = self.scope.asks_process
+        process = self.scope.process
         # A few of its own: where they are not found, its hash table is damaged.
         own_ones = [(index, ANY) for index in relocations.own]
         for index, binding_class in (*relocations.references, *own_ones):
@@ -282,7 +282,10 @@ class _Opening:
                 or symbol.binding == STB_WEAK
                 or index in known
                 or own.find(symbol.name, version, binding_class) is not None
-                or (asks is not None and asks(symbol.name, version.name if version else None))
+                or (
+                    process is not None
+                    and process.defines(symbol.name, version.name if version else None)
+                )
             ):
                 continue
             known.add(index)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .header import Host
     from .library import Library, LibraryPool
     from .lookup import LookupScope
+    from .process import RunningProcess
     from .rtld import Interpreter
     from .search import Searcher
     from .simulate import EnvironmentLike
@@ -33,7 +34,9 @@ MOST_LOOKUPS = 64
 class LoadedObject:
     """One mapped object (`struct link_map`): path as the linker spells it, names, loader.
 
-    `library` is opened when it is first asked for; None when its file is gone or unreadable.
+    `file` is where the file is: the path, save for a relative one whose folder the process has
+    left; None where it is gone. `library` is opened when it is first asked for; None when it is
+    gone or unreadable.
     """
 
     __slots__ = (
@@ -41,6 +44,7 @@ class LoadedObject:
         "_opener",
         "_origin",
         "_soname",
+        "file",
         "how",
         "loader",
         "needed",
@@ -61,8 +65,10 @@ class LoadedObject:
         new: bool = False,
         soname: str | bool | None = False,
         origin: str | None = None,
+        file: str | None = "",
     ) -> None:
         self.path = path
+        self.file = path if file == "" else file
         self._library = library
         self._opener = opener
         self.loader = loader
@@ -77,7 +83,7 @@ class LoadedObject:
     def library(self) -> Library | None:
         """The parsed file."""
         if self._library is None and self._opener is not None:
-            self._library = self._opener(self.path)
+            self._library = None if self.file is None else self._opener(self.file)
             self._opener = None
         return self._library
 
@@ -95,7 +101,7 @@ class LoadedObject:
         if self._library is not None:
             return self._library.identity
         try:
-            status = os.stat(self.path)
+            status = os.stat(self.file or "")
         except (OSError, ValueError):
             return None
         return status.st_dev, status.st_ino
@@ -104,7 +110,8 @@ class LoadedObject:
     def origin(self) -> str:
         """`l_origin`: the folder of the path as spelled, of the real file for the executable."""
         if self._origin is None:
-            path = self.path if self.path.startswith("/") else os.path.join(os.getcwd(), self.path)
+            path = self.file or self.path
+            path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
             self._origin = path[: path.rindex("/")] or "/"
         return self._origin
 
@@ -205,9 +212,8 @@ class LiveScope:
     """A process as dlopen finds it.
 
     `namespace` holds what is mapped, `global_scope` the objects whose symbols every library sees,
-    in lookup order. `asks_process` is given in the running process: it answers whether the global
-    scope defines a (name, version), where that cannot be known from files; and `mentions`, which
-    answers whether a mapped object's dynamic strings hold a text (or are unknown). `startup` holds the
+    in lookup order. `process` is given for the running process: it answers what cannot be known from
+    files, such as whether the global scope defines a (name, version). `startup` holds the
     objects mapped at process start (their TLS is static), `unchecked` what could not be found out.
     """
 
@@ -229,8 +235,7 @@ class LiveScope:
         self.global_scope: list[LoadedObject] = []
         self.startup: list[LoadedObject] = []
         self.framework: list[LoadedObject] = []
-        self.asks_process: Callable[[bytes, bytes | None], bool] | None = None
-        self.mentions: Callable[[LoadedObject, bytes], bool] | None = None
+        self.process: RunningProcess | None = None
         self.unchecked: list[str] = []
         self.tunables = ""  # GLIBC_TUNABLES
         self._lookups: dict[tuple[Library, ...], LookupScope] = {}

@@ -97,7 +97,7 @@ class Registered:
         self.package_dir = package_dir
         self._scope = scope
         self.process = None
-        if scope.asks_process is not None:
+        if scope.process is not None:
             from .process import ProcessRegistry
 
             self.process = ProcessRegistry.find()
@@ -109,14 +109,14 @@ class Registered:
         TensorFlow needs 7 ms for its first answer about an op that it does not know (it exports
         all that it knows), and mostly the list of its own says as much.
         """
-        mentions = self._scope.mentions
-        if mentions is None or not self.builtin.known:
+        process = self._scope.process
+        if process is None or not self.builtin.known:
             return False
         own = os.path.realpath(self.package_dir) + os.sep
         return all(
             os.path.realpath(loaded.path).startswith(own)
             for loaded in self._scope.namespace.objects
-            if any(mentions(loaded, mark) for mark in MARKS)
+            if any(process.mentions(loaded.path, mark) for mark in MARKS)
         )
 
     def has(self, op: str) -> bool:

@@ -193,6 +193,66 @@ except envlock.IncompatiblePluginError as error:
     )
 
 
+def test_from_another_folder(
+    plugin: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    """A relative path of a loaded plugin means the folder in which it was loaded."""
+    code = """
+first = envlock.load(os.path.basename(path))
+os.chdir("/")
+again = envlock.load(path)
+os.mkdir(path + ".d")
+os.chdir(path + ".d")
+# The same relative path, of another file: dlopen alone would return the first one.
+copy = os.path.basename(path)
+import shutil
+shutil.copy(path, copy)
+try:
+    envlock.load(copy)
+except envlock.IncompatiblePluginError as error:
+    told = str(error)
+answer(same=again is first, out=again.zero_out([1, 2]).numpy().tolist(), told=told)
+"""
+    got = python(tf_env(OLD), installed, code, plugin, cwd=plugin.parent)
+    assert got["same"]
+    assert got["out"] == [1, 0]
+    assert "the same build already" in got["told"]
+
+
+def test_a_plugin_that_was_replaced_after_it_was_loaded(
+    plugin: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    """TensorFlow's own loader hands out the module of the old file."""
+    code = """
+import shutil, tensorflow as tf
+old = envlock.load(path)
+shutil.copy(path, path + ".new")
+os.replace(path + ".new", path)
+try:
+    envlock.load(path)
+except envlock.IncompatiblePluginError as error:
+    told = str(error)
+answer(told=told, reality=tf.load_op_library(path) is old)
+"""
+    got = python(tf_env(OLD), installed, code, plugin)
+    assert "was replaced after this process loaded it" in got["told"]
+    assert got["reality"]
+
+
+def test_while_tensorflow_is_being_imported(
+    plugin: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    """Nothing is mapped yet, so the plugin is judged as before the import."""
+    code = """
+import types
+from envlock.checking import Checker
+sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+with Checker.for_process() as checker:
+    answer(verdict=checker.check(path).verdict)
+"""
+    assert python(tf_env(OLD), installed, code, plugin) == {"verdict": "compatible"}
+
+
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"just text\n"])
 def test_what_is_no_plugin_is_refused(
     content: bytes, tmp_path: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
