@@ -263,7 +263,7 @@ class Checker:
     def _explain(
         self, prediction: Prediction, plugin: PluginIdentity, stamped_for: str | None
     ) -> tuple[Finding, ...]:
-        if prediction.ok and not prediction.second_framework:
+        if prediction.unremarkable:
             return ()  # the good case does not pay for importing what explains the bad ones
         from .linker.causes import explain
 

@@ -42,7 +42,7 @@ def explain(
 
     Raises nothing of its own; unreadable facts are left out of the text.
     """
-    if prediction.ok and not prediction.second_framework and not prediction.cut_off:
+    if prediction.unremarkable:
         return ()
     from . import causes
     from .case import Case

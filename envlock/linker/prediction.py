@@ -162,6 +162,11 @@ class Prediction:
         """Whether dlopen would return a handle."""
         return self.outcome == "ok"
 
+    @property
+    def unremarkable(self) -> bool:
+        """Whether dlopen would return a handle, and nothing about that wants explaining."""
+        return self.ok and not self.second_framework and not self.cut_off
+
     def fail(self, outcome: str, reason: str, error: str) -> None:
         """Record the first failure; later ones do not change what dlopen says."""
         if self.outcome == "ok":

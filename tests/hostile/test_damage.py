@@ -12,11 +12,12 @@ import pytest
 from envlock.checking import Checker
 from envlock.elf import ElfFile
 from envlock.elf.append import plan_append
+from envlock.elf.file import PT_LOAD
 from envlock.errors import ElfError, EnvlockError, InputError
 from envlock.models.report import Report
 from envlock.showing import show
 from envlock.writing import write_stamp
-from tests.support.elves import run
+from tests.support.elves import compile_library, run
 
 
 def everything(path: Path, checker: Checker) -> Report:
@@ -61,6 +62,20 @@ def test_cut_off_at_any_byte(small: Path, checker: Checker) -> None:
             assert report.plugin.error
             assert "\n" not in report.plugin.error
     assert answers["error"] > 1000
+
+
+def test_cut_off_where_dlopen_reads_zeros(tmp_path: Path, checker: Checker) -> None:
+    """Without section headers nothing but the last page's missing bytes tells."""
+    source = "int big[100] = {1}; int *p = &big[7]; int f(void) { return *p; }"
+    path = compile_library(tmp_path / "cut.so", "-nostdlib", source=source)
+    with ElfFile.open(path) as elf:
+        end = max(s.offset + s.filesz for s in elf.segments if s.type == PT_LOAD)
+    content = bytearray(path.read_bytes()[: end - 16])
+    content[40:48], content[60:64] = bytes(8), bytes(4)  # e_shoff, e_shnum, e_shstrndx
+    path.write_bytes(content)
+    report = checker.check(str(path))
+    assert report.verdict == "unsafe"
+    assert "the last 16 bytes of the file are missing" in [f.message for f in report.findings]
 
 
 def test_stamping_a_part_writes_nothing(small: Path) -> None:
