@@ -13,9 +13,10 @@ def all_rules() -> tuple[RuleText, ...]:
     from .abi.rules import RULES as ABI_RULES
     from .linker.causes import CAUSES
     from .registration.rules import RULES as REGISTRATION_RULES
+    from .rules.stamp import MISSING
     from .trust.rules import RULES as TRUST_RULES
 
-    return (*CAUSES, *ABI_RULES, *RULES, *REGISTRATION_RULES, *TRUST_RULES)
+    return (*CAUSES, *ABI_RULES, *RULES, *REGISTRATION_RULES, MISSING, *TRUST_RULES)
 
 
 def rule_ids() -> frozenset[str]:

@@ -22,6 +22,7 @@ from .policies import apply_policy, resolve_policy, verdict_of
 from .registration import judge_registrations
 from .rules import RULES, Comparison
 from .rules.base import install_command
+from .rules.stamp import missing_stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,18 +87,28 @@ class Checker:
 
     @classmethod
     def for_process(cls, policy: PolicyFile = DEFAULT) -> Checker:
-        """A checker for this very process: what is really mapped, once TensorFlow is imported."""
-        import sys
+        """A checker for this very process: what is really mapped, and where TensorFlow is not yet,
+        what its import will add.
 
-        if "tensorflow" not in sys.modules:
-            return cls.for_environment(None, policy)
-        from .linker.scope import from_process
+        Raises `EnvironmentUnreadable`.
+        """
+        from .linker.process import from_process
 
         scope = from_process()
-        if not scope.framework:  # its import has only begun
+        if scope.framework:
+            return cls(_running_environment(), scope, policy)
+        try:
+            environment = Environment.open(None)
+            _require_tensorflow(environment)
+            assert environment.tensorflow is not None
+            from .linker.simulate import expect_stdlib, import_tensorflow
+
+            import_tensorflow(scope, environment.tensorflow.package_dir)
+            expect_stdlib(scope, environment.paths.stdlib)
+            return cls(environment, scope, policy)
+        except BaseException:
             scope.close()
-            return cls.for_environment(None, policy)
-        return cls(_running_environment(), scope, policy)
+            raise
 
     def close(self) -> None:
         """Unmap the libraries that were read; each of them holds a file descriptor."""
@@ -230,6 +241,8 @@ class Checker:
             uses_numpy_api=manifest is not None and uses_numpy_api(elf),
         )
         findings: list[Finding] = [*linker_findings, *abi.findings]
+        if manifest is None and self.policy.require_stamp:
+            findings.append(missing_stamp(plugin.name))
         unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
         unchecked += abi.unchecked
         answers = [answer for rule in RULES for answer in rule.applies(comparison)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
 
-from .errors import EnvlockWarning, IncompatiblePluginError
+from .errors import EnvironmentUnreadable, EnvlockWarning, IncompatiblePluginError
 from .policies import resolve_policy
 
 TYPE_CHECKING = False
@@ -54,6 +55,11 @@ def load(
         told = True
     import tensorflow
 
+    if not hasattr(tensorflow, "load_op_library"):
+        raise EnvironmentUnreadable(
+            "TensorFlow is still being imported, it cannot load plugins yet",
+            hint="call `envlock.load` once `import tensorflow` has ended",
+        )
     # Only now is it known what TensorFlow and other threads have really mapped and registered.
     with _lock(), Checker.for_process(chosen) as checker:
         if checker.leads_elsewhere(name):
@@ -112,10 +118,7 @@ def _enforce(report: Report, policy: PolicyFile) -> None:
     if policy.refuses(report):
         from .render.text import summary
 
-        text = summary(report)
-        if policy.require_stamp and not report.plugin.stamped:
-            text += "\n  error[require-stamp]: the policy demands a stamp, and it carries none"
-        raise IncompatiblePluginError(text, report)
+        raise IncompatiblePluginError(summary(report), report)
     if not report.plugin.stamped:
         warnings.warn(
             f"`{report.plugin.path}` carries no manifest: it was judged by its binary alone; "
@@ -134,8 +137,12 @@ def _attach(error: Exception, report: Report) -> None:
     from .render.text import report_text
 
     error.envlock_report = report  # type: ignore[attr-defined]
-    note = "envlock did not foresee this failure. What it found:\n" + report_text(report).rstrip()
+    foreseen = report.verdict in ("unsafe", "incompatible")
+    words = "foresaw this failure" if foreseen else "did not foresee this failure. What it found"
+    note = f"envlock {words}:\n{report_text(report).rstrip()}"
     if sys.version_info >= (3, 11):
         error.add_note(note)
-    else:
-        warnings.warn(note, EnvlockWarning, stacklevel=3)
+    elif not foreseen:  # else it was warned of before
+        # A warning that is an error must not take the place of TensorFlow's.
+        with contextlib.suppress(EnvlockWarning):
+            warnings.warn(note, EnvlockWarning, stacklevel=3)

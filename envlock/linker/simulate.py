@@ -89,10 +89,9 @@ def build_scope(
     env = os.environ if environ is None else environ
     scope = start_process(executable, env, cache_path=cache_path)
     if package_dir is not None:
-        _import_tensorflow(scope, package_dir)
+        import_tensorflow(scope, package_dir)
     if stdlib is not None:
-        folder = stdlib
-        scope.namespace.more = lambda: _load_more(scope, folder)
+        expect_stdlib(scope, stdlib)
     return scope
 
 
@@ -169,7 +168,8 @@ def _commit(
         scope.make_global(mapped.search_list)
 
 
-def _import_tensorflow(scope: LiveScope, package_dir: str) -> None:
+def import_tensorflow(scope: LiveScope, package_dir: str) -> None:
+    """Add what `import tensorflow` maps, and note which of it is the framework."""
     global_flags = os.path.isfile(os.path.join(package_dir, GLOBAL_FLAGS))
     for name in (*_GUARDS, INTERNAL):
         path = os.path.join(package_dir, name)
@@ -177,6 +177,11 @@ def _import_tensorflow(scope: LiveScope, package_dir: str) -> None:
         if loaded is None and name == INTERNAL:
             scope.unchecked.append(f"`{path}`, which `import tensorflow` loads, is not there")
     scope.find_framework()
+
+
+def expect_stdlib(scope: LiveScope, stdlib: str) -> None:
+    """Add what extension modules of a standard library bring in, should a name be wanted."""
+    scope.namespace.more = lambda: _load_more(scope, stdlib)
 
 
 def _load_more(scope: LiveScope, stdlib: str) -> None:

@@ -35,6 +35,8 @@ def headline(report: Report) -> str:
     decisive = [f.rule for f in report.findings if f.verdict == report.verdict]
     if decisive and all(rule.startswith("signature-") for rule in decisive):
         return f"{report.plugin.path}: {report.verdict}: no trusted key vouches for what it loads"
+    if decisive == ["stamp-missing"]:
+        return f"{report.plugin.path}: {report.verdict}: the policy demands a stamp"
     phrase = {
         "compatible": f"compatible with {target}",
         "drifted": f"drifted, but fine with {target}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..models.report import Finding, Unchecked
+from ..models.report import Finding, RuleText, Unchecked
 from .base import Comparison, Rule
 
 TYPE_CHECKING = False
@@ -58,6 +58,26 @@ def _forced(c: Comparison) -> Iterator[Answer]:
             remedy=f"envlock stamp {c.plugin.name}",
         )
 
+
+def missing_stamp(name: str) -> Finding:
+    """The finding on an unstamped plugin under a policy that demands a stamp."""
+    return Finding(
+        rule=MISSING.id,
+        verdict=MISSING.severity,
+        subject=name,
+        message="it carries no stamp, and the policy demands one (`require_stamp`)",
+        why="without a stamp nothing tells what it was built with",
+        remedy=f"envlock stamp {name} --env BUILD_ENVIRONMENT",
+    )
+
+
+MISSING = RuleText(
+    "stamp-missing",
+    "A stamp is demanded, and there is none",
+    "Only told under a policy with `require_stamp`. What the plugin was built with is then not "
+    "recorded anywhere, and was only worked out from its binary.",
+    "unsafe",
+)
 
 RULES: tuple[Rule, ...] = (
     Rule(

