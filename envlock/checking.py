@@ -67,7 +67,11 @@ class Checker:
         self.policy = policy
         self.atlases: tuple[str, ...] = ()  # asked before all others, see `read_headers`
         self._summary: EnvironmentSummary | None = None
-        self._trusted = trusted_keys(policy)
+        try:
+            self._trusted = trusted_keys(policy)
+        except BaseException:
+            self.close()  # nobody else will
+            raise
 
     @classmethod
     def for_environment(
@@ -355,8 +359,12 @@ def _checker(
 
         open_added()  # one that cannot be read is an error, not a missing answer
     checker = Checker.for_environment(env, policy)
-    if live_headers is not None:
-        checker.read_headers(live_headers)
+    try:
+        if live_headers is not None:
+            checker.read_headers(live_headers)
+    except BaseException:
+        checker.close()
+        raise
     return checker
 
 

@@ -76,4 +76,5 @@ def _dependencies(elf: ElfFile, checker: Checker, evidence: Evidence | None) -> 
 
 def note_payload(env: str | os.PathLike[str] | None = None) -> bytes:
     """The manifest of an environment, without a plugin, as the bytes of a note to link in."""
-    return encode_manifest(build_manifest(Checker.for_environment(env)))
+    with Checker.for_environment(env) as checker:
+        return encode_manifest(build_manifest(checker))

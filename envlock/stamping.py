@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from .models.shown import StampDocument
     from .trust.keys import PrivateKey
 
+#: What to do about a refusal.
+REFUSED = (
+    "name the environment that it was built in with `--env ENV`, "
+    "or record this one all the same with `--force`"
+)
+
 
 def stamp(
     plugin: str | os.PathLike[str],
@@ -68,20 +74,26 @@ def stamp(
             from .models.shown import STAMP_FORMAT, StampDocument
             from .recording import build_manifest
 
-            checker = Checker.for_environment(env)
-            commands = _commands(compile_commands, compile_command)
-            prediction = checker.predict(elf)
-            elf.forget()
-            checker.scope.pool.forget()
-            report = checker.judge_unstamped(elf, prediction)
-            refused = report.verdict in ("unsafe", "incompatible")
-            if refused and not force:
-                raise StampRefused(_refusal(path, report), report, hint=_hint(report))
-            replaced = _has_stamp(elf)
-            evidence, remarks = _recompiled(elf, commands)
-            manifest = build_manifest(
-                checker, elf, prediction, forced=refused, record_ops=record_ops, evidence=evidence
-            )
+            with Checker.for_environment(env) as checker:
+                commands = _commands(compile_commands, compile_command)
+                prediction = checker.predict(elf)
+                elf.forget()
+                checker.scope.pool.forget()
+                report = checker.judge_unstamped(elf, prediction)
+                refused = report.verdict in ("unsafe", "incompatible")
+                if refused and not force:
+                    raise StampRefused(_refusal(path, report), report, hint=REFUSED)
+                replaced = _has_stamp(elf)
+                evidence, remarks = _recompiled(elf, commands)
+                manifest = build_manifest(
+                    checker,
+                    elf,
+                    prediction,
+                    forced=refused,
+                    record_ops=record_ops,
+                    evidence=evidence,
+                )
+                inexact = _not_exact(manifest, checker)
             payload = encode_manifest(manifest)
             signature, signer, said = _signature(elf, payload, key)
             result = write_stamp(
@@ -101,7 +113,7 @@ def stamp(
         notes=(
             *result.notes,
             *remarks,
-            *_not_exact(manifest, checker),
+            *inexact,
             *(_not_loaded(manifest) if record_ops else ()),
             *said,
         ),
@@ -198,11 +210,4 @@ def _refusal(path: str, report: Report) -> str:
     return (
         f"`{path}` was not stamped: the environment that would be recorded could not load it\n"
         + summary(report)
-    )
-
-
-def _hint(report: Report) -> str:
-    return (
-        "name the environment that it was built in with `--env ENV`, "
-        "or record this one all the same with `--force`"
     )

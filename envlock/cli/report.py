@@ -69,11 +69,12 @@ def _checked(arguments: argparse.Namespace, policy: PolicyFile) -> ReportDocumen
     from ..inventory.scan import scan
     from ..models.report import REPORT_FORMAT, ReportDocument
 
-    checker = Checker.for_environment(arguments.env, policy)
-    if arguments.plugins:
-        reports = scan(arguments.plugins, checker)
-    else:
-        reports = tuple(checker.check(path) for path in environment_plugins(checker.environment))
+    with Checker.for_environment(arguments.env, policy) as checker:
+        if arguments.plugins:
+            reports = scan(arguments.plugins, checker)
+        else:
+            found = environment_plugins(checker.environment)
+            reports = tuple(checker.check(path) for path in found)
     return ReportDocument(format=REPORT_FORMAT, reports=reports)
 
 

@@ -45,9 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     policy = policy_of(arguments)
     env = arguments.env or _only_environment(arguments.paths)
     try:
-        checker = Checker.for_environment(env, policy)
         shown = sys.stderr.isatty() and not arguments.no_progress
-        with progress_bar(shown) as progress:
+        with Checker.for_environment(env, policy) as checker, progress_bar(shown) as progress:
             reports = scan(arguments.paths, checker, progress)
     except EnvlockError as error:
         if format_of(arguments) == "json":

@@ -106,10 +106,10 @@ def _live_reports(
     if not paths:
         return (), ()
     try:
-        checker = Checker.for_environment(environment, policy)
+        with Checker.for_environment(environment, policy) as checker:
+            return tuple(checker.check(path) for path in paths), ()
     except EnvironmentUnreadable as error:
         return (), (Unchecked(what="the plugins", why=error.message),)
-    return tuple(checker.check(path) for path in paths), ()
 
 
 class RecordedView:

@@ -16,6 +16,7 @@ from envlock.checking import Checker, check
 from envlock.errors import InputError
 from tests.atlas.framework import Framework, strip
 from tests.atlas.own import ROOT, envlock, install
+from tests.support.descriptors import gives_back
 
 
 class World:
@@ -239,6 +240,20 @@ def test_live_headers_from_python(
     assert [f.rule for f in check(plugin, env=world.envs[2]).findings] == ["tensorflow-version"]
     report = check(plugin, env=world.envs[2], live_headers="g++")
     assert [f.rule for f in report.findings] == ["abi-class-layout"]
+
+
+def test_headers_that_do_not_compile_leave_nothing_open(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = world.stamped(tmp_path, "reads_moved")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ENVLOCK_ATLAS", "")
+
+    def refused() -> None:
+        with pytest.raises(InputError):
+            check(plugin, env=world.envs[2], live_headers="/nonexistent/g++")
+
+    gives_back(refused)
 
 
 def test_changed_headers_are_read_anew(
