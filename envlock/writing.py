@@ -166,7 +166,7 @@ def write_stamp(
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a whole file atomically; a device or FIFO (`/dev/stdout`) is written to as it is.
 
-    Raises `WriteError`; the old file is then as it was.
+    Raises `WriteError`, for a read-only file too; the old file is then as it was.
     """
     name = os.fspath(path)
     target = os.path.realpath(name)
@@ -182,6 +182,8 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
             raise _failed(name, error) from None
         return
     old = _existing(target)
+    if old is not None:
+        _require_writable(target, old)
 
     def fill(scratch: Scratch) -> None:
         write_all(scratch.fd, content)
@@ -388,9 +390,11 @@ def _existing(target: str) -> os.stat_result | None:
 def _require_writable(target: str, status: os.stat_result) -> None:
     # The rename would succeed; but who took the write permission away meant it, root too.
     if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
+        from shlex import quote
+
         raise WriteError(
             f"cannot write `{target}`: it is read-only (mode {stat.S_IMODE(status.st_mode):04o})",
-            hint=f"`chmod u+w {target}`, or write another file with `-o`",
+            hint=f"`chmod u+w {quote(target)}`, or write another file with `-o`",
         )
 
 

@@ -187,7 +187,7 @@ def stamp_in_child(plugin: Path, *, before: str = "", as_nobody: bool = False) -
     """Stamp in another process, optionally as an unprivileged user; what it says."""
     drop = f"import os; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
     # Everything is imported before the privileges go: the checkout may be readable for root only.
-    head = "import envlock.writing, envlock.elf.dynamic, threading, fcntl\n"
+    head = "import envlock.writing, envlock.elf.dynamic, threading, fcntl, shlex\n"
     code = head + (drop if as_nobody else "") + before + STAMP
     return run(sys.executable, "-c", code, str(plugin)).strip()
 
@@ -224,7 +224,7 @@ def test_a_file_that_belongs_to_somebody_else_is_said_to_change_hands(plugin: Pa
         "    write_stamp(", "    result = write_stamp("
     ).replace('print("written")', "print(result.notes)")  # fmt: skip
     drop = f"import os; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-    head = "import envlock.writing, envlock.elf.dynamic, threading, fcntl\n"
+    head = "import envlock.writing, envlock.elf.dynamic, threading, fcntl, shlex\n"
     said = run(sys.executable, "-c", head + drop + child, str(plugin))
     assert f"the owner is {NOBODY}:{NOBODY} now, it was 0:0" in said
     assert plugin.stat().st_uid == NOBODY
@@ -482,6 +482,23 @@ def test_write_file_makes_and_replaces(tmp_path: Path) -> None:
     assert target.read_bytes() == b"two"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert leftovers(tmp_path) == []
+
+
+def test_write_file_leaves_a_read_only_file(tmp_path: Path) -> None:
+    """As `write_stamp` does, and for root too."""
+    target = tmp_path / "a report.json"
+    target.write_bytes(b"kept")
+    target.chmod(0o444)
+    with pytest.raises(WriteError, match=r"it is read-only \(mode 0444\)") as caught:
+        write_file(target, b"new")
+    assert f"`chmod u+w '{target}'`" in (caught.value.hint or "")
+    assert target.read_bytes() == b"kept"
+    assert leftovers(tmp_path) == []
+    link = tmp_path / "link.json"
+    link.symlink_to(target)
+    with pytest.raises(WriteError, match="read-only"):
+        write_file(link, b"new")
+    assert target.read_bytes() == b"kept"
 
 
 def test_write_file_writes_into_devices_and_says_when_it_cannot(tmp_path: Path) -> None:
