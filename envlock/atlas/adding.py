@@ -13,6 +13,7 @@ import subprocess
 
 from .._version import __version__
 from ..errors import EnvironmentUnreadable, InputError, WriteError
+from ..folders import cache_folder
 from ..models.record import encode
 from ..writing import write_file
 from . import extract, probe, write
@@ -74,7 +75,7 @@ def from_headers(environment: Environment, compiler: str = COMPILER) -> str:
     """
     install = _installed(environment)
     includes = _includes(environment, install)
-    folder = cache_folder()
+    folder = headers_folder()
     path = os.path.join(folder, _state(install, includes) + SUFFIX)
     if _is_atlas(path):
         return path
@@ -84,14 +85,13 @@ def from_headers(environment: Environment, compiler: str = COMPILER) -> str:
     return path
 
 
-def cache_folder() -> str:
+def headers_folder() -> str:
     """Where `from_headers` keeps what it read: one folder for each version of what reads it."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "envlock", "headers", _reader())
+    return os.path.join(cache_folder(), "headers", _reader())
 
 
 def _cache_or_none() -> str | None:
-    folder = cache_folder()
+    folder = headers_folder()
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 
 from ..errors import FileAccessError
+from ..folders import data_folder
 
 SUFFIX = ".atlas"
 
 
 def user_folder() -> str:
     """Where atlases of one's own are looked for by default."""
-    base = os.environ.get("XDG_DATA_HOME") or os.path.join(
-        os.path.expanduser("~"), ".local", "share"
-    )
-    return os.path.join(base, "envlock", "atlas")
+    return os.path.join(data_folder(), "atlas")
 
 
 def added_files() -> list[str]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 
+from ..folders import data_folder
+
 
 def default_path() -> str:
-    """`$ENVLOCK_STORE`, or `envlock/history.sqlite3` in the user's data folder (XDG)."""
+    """`$ENVLOCK_STORE`, or `history.sqlite3` in the user's data folder."""
     named = os.environ.get("ENVLOCK_STORE")
-    if named:
-        return named
-    base = os.environ.get("XDG_DATA_HOME") or ""
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".local", "share")
-    return os.path.join(base, "envlock", "history.sqlite3")
+    return named or os.path.join(data_folder(), "history.sqlite3")
