@@ -1,7 +1,8 @@
 """The command line: an explicit table of commands, one error boundary, nothing else.
 
-Each command is a module with `HELP`, `configure(parser)` and `run(arguments) -> exit status`. Only
-the module of the command that was asked for is imported, so a gate does not pay for reports.
+Each command is a module with `configure(parser)` and `run(arguments) -> exit status`; what it does
+stands in `COMMANDS`. Only the module of the command that was asked for is imported, so a gate does
+not pay for reports.
 """
 
 from __future__ import annotations

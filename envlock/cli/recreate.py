@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..errors import UsageError
+from ..inventory.recreating import FORMATS, make_plan, write
+from ..inventory.sides import resolve
 from .common import add_output, emit
 from .diff import open_store
 from .reports import add_store, say
@@ -12,11 +14,6 @@ if TYPE_CHECKING:
     import argparse
 
     from ..inventory.index import PackageIndex
-
-NAME = "recreate"
-HELP = "write a file from which an environment can be made again"
-
-FORMATS = ("pip", "pylock", "conda", "conda-explicit", "dockerfile")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,12 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; what it leaves out is said on stderr too."""
-    from ..inventory.recreating import make_plan, write
-    from ..inventory.sides import resolve
-
     if arguments.offline and (arguments.hashes or arguments.index):
         raise UsageError("`--offline` contradicts `--hashes` and `--index`")
-    facts = resolve(arguments.source, open_store(arguments.store))
+    with open_store(arguments.store) as store:
+        facts = resolve(arguments.source, store)
     plan = make_plan(facts, minimal=arguments.minimal)
     result = write(plan, arguments.form, _index(arguments))
     emit(result.text, arguments.output)
