@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError
 from .common import add_compiler, add_environment, add_format, emit, to_json
+from .failing import error_info, failing_in_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,15 +57,12 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from ..models.atlas import ATLAS_FORMAT, AtlasDocument
-    from ..models.shown import ErrorInfo
 
-    try:
+    with failing_in_json(
+        arguments.format,
+        lambda error: AtlasDocument(format=ATLAS_FORMAT, error=error_info(error)),
+    ):
         found = _known()
-    except EnvlockError as error:
-        if arguments.format == "json":
-            said = ErrorInfo(message=error.message, hint=error.hint)
-            emit(to_json(AtlasDocument(format=ATLAS_FORMAT, error=said)))
-        raise
     if arguments.format == "json":
         releases = tuple(release for _, entries in found for release in entries)
         emit(to_json(AtlasDocument(format=ATLAS_FORMAT, releases=releases)))

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError, InputError, UsageError
-from .common import add_compiler, add_environment, add_format, add_output, emit, to_json
+from ..errors import InputError, UsageError
+from .common import (
+    add_compiler,
+    add_environment,
+    add_format,
+    add_output,
+    add_policy,
+    emit,
+    policy_of,
+    reports_status,
+    to_json,
+)
+from .failing import failed_reports, failing_in_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="check against this public release instead of an environment; it need not be installed",
     )
-    parser.add_argument(
-        "--policy", metavar="FILE", help="a policy file, or strict, default, lenient"
-    )
-    parser.add_argument(
-        "--fail-on",
-        metavar="VERDICT",
-        choices=("drifted", "unsafe", "incompatible", "never"),
-        help="the mildest verdict that fails: drifted, unsafe (default), incompatible, never",
-    )
+    add_policy(parser)
     parser.add_argument(
         "--live-headers",
         action="store_true",
@@ -52,37 +55,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all plugins; the exit status is the worst one's."""
-    from ..checking import check_many, unreadable_report
-    from ..policies import resolve_policy
+    with failing_in_json(
+        arguments.format,
+        lambda error: failed_reports(arguments.plugins, error),
+        arguments.output,
+    ):
+        policy = policy_of(arguments)
+        if arguments.trust:
+            policy = policy.replace(trust=tuple(arguments.trust))
+        reports = _check(arguments, policy)
+    if arguments.format == "json":
+        from ..models.report import REPORT_FORMAT, ReportDocument
 
-    policy = resolve_policy(arguments.policy)
-    if arguments.fail_on:
-        policy = policy.replace(fail_on=arguments.fail_on)
-    if arguments.trust:
-        policy = policy.replace(trust=tuple(arguments.trust))
-    if arguments.tensorflow:
-        if arguments.env:
-            raise UsageError(
-                "`--tensorflow` and `--env` name two different things to check against"
-            )
-        if arguments.live_headers:
-            raise UsageError("`--live-headers` reads an environment's, `--tensorflow` names none")
-        reports = _against_release(arguments, policy)
-        _emit(reports, arguments)
-        return exit_status(reports, policy)
-    try:
+        emit(to_json(ReportDocument(format=REPORT_FORMAT, reports=reports)), arguments.output)
+    else:
+        emit(_text(reports), arguments.output)
+    return reports_status(reports, policy)
+
+
+def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
+    if not arguments.tensorflow:
+        from ..checking import check_many
+
         headers = arguments.compiler if arguments.live_headers else None
-        reports = check_many(
-            arguments.plugins, env=arguments.env, policy=policy, live_headers=headers
-        )
-    except EnvlockError as error:
-        # The environment or an atlas cannot be read: JSON readers get a report on each plugin.
-        if arguments.format == "json":
-            failed = tuple(unreadable_report(path, error) for path in arguments.plugins)
-            _emit(failed, arguments)
-        raise
-    _emit(reports, arguments)
-    return exit_status(reports, policy)
+        return check_many(arguments.plugins, env=arguments.env, policy=policy, live_headers=headers)
+    if arguments.env:
+        raise UsageError("`--tensorflow` and `--env` name two different things to check against")
+    if arguments.live_headers:
+        raise UsageError("`--live-headers` reads an environment's, `--tensorflow` names none")
+    return _against_release(arguments, policy)
 
 
 def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
@@ -98,27 +99,6 @@ def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple
             return unreadable_report(path, error, environment)
 
     return tuple(one(path) for path in expand(arguments.plugins))
-
-
-def _emit(reports: tuple[Report, ...], arguments: argparse.Namespace) -> None:
-    from ..models.report import REPORT_FORMAT, ReportDocument
-
-    if arguments.format == "json":
-        emit(to_json(ReportDocument(format=REPORT_FORMAT, reports=reports)), arguments.output)
-    else:
-        emit(_text(reports), arguments.output)
-
-
-def exit_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
-    """3 when an input could not be read, else 1 when a plugin fails, else 0."""
-    if any(report.verdict is None for report in reports):
-        return 3
-    return int(any(refuses(policy, report) for report in reports))
-
-
-def refuses(policy: PolicyFile, report: Report) -> bool:
-    """Whether the policy refuses this plugin."""
-    return policy.refuses(report)
 
 
 def _text(reports: tuple[Report, ...]) -> str:

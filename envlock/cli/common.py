@@ -11,7 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from ..models.policy import PolicyFile
     from ..models.record import Record
+    from ..models.report import Report
+
+VERDICTS = ("drifted", "unsafe", "incompatible", "never")
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +41,36 @@ def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
 def add_output(parser: argparse.ArgumentParser) -> None:
     """`-o FILE`."""
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of stdout")
+
+
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """`--policy FILE`, `--fail-on VERDICT`."""
+    parser.add_argument(
+        "--policy", metavar="FILE", help="a policy file, or strict, default, lenient"
+    )
+    parser.add_argument(
+        "--fail-on",
+        metavar="VERDICT",
+        choices=VERDICTS,
+        help="the mildest verdict that fails: drifted, unsafe (default), incompatible, never",
+    )
+
+
+def policy_of(arguments: argparse.Namespace) -> PolicyFile:
+    """The policy that the options name. Raises `PolicyError`."""
+    from ..policies import resolve_policy
+
+    policy = resolve_policy(arguments.policy)
+    if arguments.fail_on:
+        policy = policy.replace(fail_on=arguments.fail_on)
+    return policy
+
+
+def reports_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
+    """3 when an input could not be read, else 1 when a plugin fails, else 0."""
+    if any(report.verdict is None for report in reports):
+        return 3
+    return int(any(map(policy.refuses, reports)))
 
 
 def to_json(record: Record, *, sparse: bool = False) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError
 from .common import add_format, emit, to_json
+from .failing import failing_in_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+
+    from ..errors import EnvlockError
+    from ..models.compat import CompatDocument
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge every release; 0 when at least one takes the plugin, 1 when none does."""
     from ..compatibility import compat
 
-    try:
+    with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         answer = compat(arguments.plugin, distribution=arguments.distribution)
-    except EnvlockError as error:
-        if arguments.format == "json":
-            from ..models.compat import COMPAT_FORMAT, CompatDocument
-            from ..models.report import PluginSummary
-
-            failed = PluginSummary(path=arguments.plugin, stamped=False, error=error.message)
-            emit(to_json(CompatDocument(format=COMPAT_FORMAT, plugin=failed)))
-        raise
     if arguments.format == "json":
         emit(to_json(answer))
     else:
@@ -43,3 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         emit(compat_text(answer))
     return int(not any(r.verdict in ("compatible", "drifted") for r in answer.releases))
+
+
+def _failed(plugin: str, error: EnvlockError) -> CompatDocument:
+    from ..checking import unreadable_report
+    from ..models.compat import COMPAT_FORMAT, CompatDocument
+
+    return CompatDocument(format=COMPAT_FORMAT, plugin=unreadable_report(plugin, error).plugin)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError
-from .reports import add_report_options, add_store, format_of, policy_of, write_document
+import contextlib
+import os
+
+from ..inventory.names import default_path
+from .common import policy_of
+from .failing import error_info
+from .reports import add_report_options, add_store, failing_report, format_of, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from ..inventory.sides import Facts
     from ..inventory.store import Store
+    from ..models.drift import DriftDocument
     from ..models.policy import PolicyFile
-
-NAME = "diff"
-HELP = "say what differs between two environments, and which plugins it breaks"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,43 +32,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare and write the report; the exit status is that of the plugins."""
-    policy = policy_of(arguments)
-    store = open_store(arguments.store)
-    return compare(arguments.before, arguments.after, arguments, policy, store)
-
-
-def open_store(path: str | None) -> Store | None:
-    """The history, if there is one; sqlite is not loaded where there is none."""
-    import os
-
-    from ..inventory.names import default_path
-
-    place = path or default_path()
-    if path is None and not os.path.lexists(place):
-        return None
-    from ..inventory.store import Store
-
-    return Store(place)
-
-
-def compare(
-    before: str | Facts,
-    after: str | Facts | None,
-    arguments: argparse.Namespace,
-    policy: PolicyFile,
-    store: Store | None,
-) -> int:
-    """Compare two sides, write the report, return the exit status."""
     from ..inventory.diff import diff, failed
 
-    try:
-        document = diff(before, after, store=store, policy=policy)
-    except EnvlockError as error:
-        if format_of(arguments) != "text":
-            labels = [_label(before), _label(after)]
-            document = failed(labels[0], labels[1], error.message, error.hint)
-            write_document(document, arguments, policy)
-        raise
+    before, after = arguments.before, arguments.after
+    with failing_report(arguments, lambda error: failed(before, after, error_info(error))):
+        policy = policy_of(arguments)
+        with open_store(arguments.store) as store:
+            document = diff(before, after, store=store, policy=policy)
+    return write_drift(document, arguments, policy)
+
+
+@contextlib.contextmanager
+def open_store(path: str | None) -> Iterator[Store | None]:
+    """The history, if there is one; sqlite is not loaded where there is none."""
+    place = path or default_path()
+    if path is None and not os.path.lexists(place):
+        yield None
+        return
+    from ..inventory.store import Store
+
+    with Store(place) as store:
+        yield store
+
+
+def write_drift(document: DriftDocument, arguments: argparse.Namespace, policy: PolicyFile) -> int:
+    """Write what a comparison found; gives the exit status."""
     text = None
     if format_of(arguments) == "text":
         from ..reporting.text import drift_text, output_style
@@ -76,7 +67,3 @@ def compare(
     if any(report.verdict is None for report in document.reports):
         return 3
     return int(policy.fails(document.verdict))
-
-
-def _label(side: object) -> str:
-    return side if isinstance(side, str) else "the environment"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from .common import add_environment
-from .diff import compare
-from .reports import add_report_options, add_store, policy_of
+from .common import add_environment, policy_of
+from .diff import write_drift
+from .failing import error_info
+from .reports import add_report_options, add_store, failing_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-NAME = "drift"
-HELP = "say what changed in an environment since it was saved, and which plugins that breaks"
+    from ..models.drift import DriftDocument
+    from ..models.policy import PolicyFile
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +39,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare the environment with what it was."""
+    from ..inventory.diff import failed
+
+    labels = (arguments.since or "the last snapshot", arguments.env or "the running environment")
+    with failing_report(arguments, lambda error: failed(*labels, error_info(error))):
+        policy = policy_of(arguments)
+        document = _compare(arguments, policy)
+    return write_drift(document, arguments, policy)
+
+
+def _compare(arguments: argparse.Namespace, policy: PolicyFile) -> DriftDocument:
     from ..environment.live import Environment
+    from ..inventory.diff import diff
     from ..inventory.sides import from_environment
     from ..inventory.store import Store
 
-    policy = policy_of(arguments)
     environment = Environment.open(arguments.env)
     with Store(arguments.store) as store:
         since = arguments.since
@@ -58,4 +69,4 @@ def run(arguments: argparse.Namespace) -> int:
         after = from_environment(environment, arguments.integrity)
         if arguments.env is not None:
             after.side = after.side.replace(label=arguments.env)
-        return compare(since, after, arguments, policy, store)
+        return diff(since, after, store=store, policy=policy)

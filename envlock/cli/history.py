@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError, InputError
+from ..errors import InputError
 from .common import add_format, add_output, emit, to_json
+from .failing import error_info, failing_in_json
 from .reports import add_store, say
 
 TYPE_CHECKING = False
@@ -11,10 +12,8 @@ if TYPE_CHECKING:
     import argparse
 
     from ..inventory.store import Store
-    from ..models.snapshot import SavedSnapshot
-
-NAME = "history"
-HELP = "list the saved snapshots"
+    from ..models.shown import ErrorInfo
+    from ..models.snapshot import HistoryDocument, SavedSnapshot
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,15 +32,20 @@ def run(arguments: argparse.Namespace) -> int:
     from ..inventory.names import default_path
 
     path = arguments.store or default_path()
-    try:
-        return _run(arguments, path)
-    except EnvlockError as error:
-        if arguments.format == "json":
-            emit(_json(path, [], error), arguments.output)
-        raise
+    with failing_in_json(
+        arguments.format,
+        lambda error: _document(path, [], error_info(error)),
+        arguments.output,
+    ):
+        found = _found(arguments, path)
+    if arguments.format == "json":
+        emit(to_json(_document(path, found)), arguments.output)
+    else:
+        emit(_text(path, found), arguments.output)
+    return 0
 
 
-def _run(arguments: argparse.Namespace, path: str) -> int:
+def _found(arguments: argparse.Namespace, path: str) -> list[SavedSnapshot]:
     from ..inventory.store import Store
 
     if arguments.forget and not arguments.name:
@@ -53,11 +57,7 @@ def _run(arguments: argparse.Namespace, path: str) -> int:
         if arguments.forget:
             store.forget(found)
             say(f"removed {len(found)} from `{path}`")
-    if arguments.format == "json":
-        emit(_json(path, found), arguments.output)
-    else:
-        emit(_text(path, found), arguments.output)
-    return 0
+        return found
 
 
 def _entries(store: Store, name: str | None) -> list[SavedSnapshot]:
@@ -73,14 +73,12 @@ def _entries(store: Store, name: str | None) -> list[SavedSnapshot]:
     return found
 
 
-def _json(path: str, found: list[SavedSnapshot], error: EnvlockError | None = None) -> str:
-    from ..models.shown import ErrorInfo
+def _document(
+    path: str, found: list[SavedSnapshot], error: ErrorInfo | None = None
+) -> HistoryDocument:
     from ..models.snapshot import HISTORY_FORMAT, HistoryDocument
 
-    info = None if error is None else ErrorInfo(message=error.message, hint=error.hint)
-    return to_json(
-        HistoryDocument(format=HISTORY_FORMAT, store=path, snapshots=tuple(found), error=info)
-    )
+    return HistoryDocument(format=HISTORY_FORMAT, store=path, snapshots=tuple(found), error=error)
 
 
 def _text(path: str, found: list[SavedSnapshot]) -> str:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 
-from ..errors import EnvlockError, InputError
-from .common import add_environment
-from .reports import (
-    add_report_options,
-    format_of,
-    policy_of,
-    reports_status,
-    write_document,
-)
-from .scan import failed_reports, scan_text
+from ..errors import InputError
+from .common import add_environment, policy_of, reports_status
+from .failing import failed_reports
+from .reports import add_report_options, failing_report, format_of, write_document
+from .scan import scan_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +17,6 @@ if TYPE_CHECKING:
     from ..models.drift import DriftDocument
     from ..models.policy import PolicyFile
     from ..models.report import ReportDocument
-
-NAME = "report"
-HELP = "write a check or drift report as HTML, Markdown, SARIF or JUnit"
 
 #: Bytes; a report on 10,000 plugins has 20 MB.
 _LIMIT = 1 << 27
@@ -46,16 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check what is named, or read the report that is, and write it."""
-    policy = policy_of(arguments)
-    document = _stored(arguments.plugins)
-    if document is None:
-        try:
-            document = _checked(arguments, policy)
-        except EnvlockError as error:
-            if format_of(arguments) == "json":
-                labels = arguments.plugins or [arguments.env or "the running environment"]
-                write_document(failed_reports(labels, error), arguments, policy)
-            raise
+    labels = arguments.plugins or [arguments.env or "the running environment"]
+    with failing_report(arguments, lambda error: failed_reports(labels, error)):
+        policy = policy_of(arguments)
+        document = _stored(arguments.plugins) or _checked(arguments, policy)
     text = None
     if format_of(arguments) == "text":
         text = _text(document, arguments)

@@ -1,42 +1,36 @@
-"""What the reporting commands share: formats, policies, exit status."""
+"""What the reporting commands share: formats, and where reports go."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from .common import emit, to_json
+from ..models.policy import DEFAULT
+from .common import add_output, add_policy, emit, to_json
+from .failing import Failing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from ..errors import EnvlockError
     from ..models.policy import PolicyFile
-    from ..models.report import Report
     from ..reporting import Document
 
 FORMATS = ("text", "json", "markdown", "sarif", "junit", "html")
-VERDICTS = ("drifted", "unsafe", "incompatible", "never")
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """`--policy`, `--fail-on`, `--format`, `-o`; the format follows the file's suffix."""
-    parser.add_argument(
-        "--policy", metavar="FILE", help="a policy file, or strict, default, lenient"
-    )
-    parser.add_argument(
-        "--fail-on",
-        metavar="VERDICT",
-        choices=VERDICTS,
-        help="the mildest verdict that fails: drifted, unsafe (default), incompatible, never",
-    )
+    add_policy(parser)
     parser.add_argument(
         "--format",
         choices=FORMATS,
         help=f"{', '.join(FORMATS)}; default: by the suffix of -o (.html, .md, .sarif, .xml, "
         ".json), else text",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of stdout")
+    add_output(parser)
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -44,20 +38,6 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="FILE", help="the history's file (default: in the user's data folder)"
     )
-
-
-def policy_of(arguments: argparse.Namespace) -> PolicyFile:
-    """The policy that the options name."""
-    from ..models.policy import DEFAULT
-
-    policy = DEFAULT
-    if arguments.policy:
-        from ..policies import resolve_policy
-
-        policy = resolve_policy(arguments.policy)
-    if arguments.fail_on:
-        policy = policy.replace(fail_on=arguments.fail_on)
-    return policy
 
 
 def format_of(arguments: argparse.Namespace) -> str:
@@ -89,16 +69,16 @@ def write_document(
         emit(render(document, chosen, policy), arguments.output)
 
 
-def refuses(policy: PolicyFile, report: Report) -> bool:
-    """Whether the policy refuses this plugin."""
-    return policy.refuses(report)
+def failing_report(
+    arguments: argparse.Namespace, document: Callable[[EnvlockError], Document]
+) -> Failing:
+    """Write `document(error)` to where the report would have gone; not as text, which stderr has."""
 
+    def write(error: EnvlockError) -> None:
+        if format_of(arguments) != "text":
+            write_document(document(error), arguments, DEFAULT)
 
-def reports_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
-    """3 when an input could not be read, else 1 when a plugin fails, else 0."""
-    if any(report.verdict is None for report in reports):
-        return 3
-    return int(any(refuses(policy, report) for report in reports))
+    return Failing(write)
 
 
 def say(text: str) -> None:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import EnvlockError
-from .common import add_environment
+from .common import add_environment, policy_of, reports_status
+from .failing import failed_reports
 from .progress import progress_bar
-from .reports import (
-    add_report_options,
-    format_of,
-    policy_of,
-    reports_status,
-    write_document,
-)
+from .reports import add_report_options, failing_report, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..models.report import Report, ReportDocument
-
-NAME = "scan"
-HELP = "find the plugins under folders, environments and wheels, and check each"
+    from ..models.report import Report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,16 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
     from ..inventory.scan import scan
     from ..models.report import REPORT_FORMAT, ReportDocument
 
-    policy = policy_of(arguments)
-    env = arguments.env or _only_environment(arguments.paths)
-    try:
+    with failing_report(arguments, lambda error: failed_reports(arguments.paths, error)):
+        policy = policy_of(arguments)
+        env = arguments.env or _only_environment(arguments.paths)
         shown = sys.stderr.isatty() and not arguments.no_progress
         with Checker.for_environment(env, policy) as checker, progress_bar(shown) as progress:
             reports = scan(arguments.paths, checker, progress)
-    except EnvlockError as error:
-        if format_of(arguments) == "json":
-            write_document(failed_reports(arguments.paths, error), arguments, policy)
-        raise
     document = ReportDocument(format=REPORT_FORMAT, reports=reports)
     text = scan_text(reports, everything=arguments.all, output=arguments.output)
     write_document(document, arguments, policy, text)
@@ -72,18 +59,6 @@ def _only_environment(paths: list[str]) -> str | None:
     except EnvironmentUnreadable:
         return None
     return paths[0]
-
-
-def failed_reports(paths: list[str], error: EnvlockError) -> ReportDocument:
-    from ..checking import unreadable_report
-    from ..errors import InputError
-    from ..models.report import REPORT_FORMAT, ReportDocument
-
-    wrapped = error if isinstance(error, InputError) else InputError(error.message)
-    return ReportDocument(
-        format=REPORT_FORMAT,
-        reports=tuple(unreadable_report(path, wrapped) for path in paths),
-    )
 
 
 def scan_text(reports: tuple[Report, ...], *, everything: bool, output: str | None) -> str:

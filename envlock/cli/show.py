@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError
 from .common import add_format, emit, to_json
+from .failing import error_info, failing_in_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+
+    from ..errors import EnvlockError
+    from ..models.shown import ShownDocument
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,19 +21,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show one plugin."""
-    from ..models.shown import SHOW_FORMAT, ErrorInfo, ShownDocument
     from ..showing import show
 
-    if arguments.format == "text":
+    with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
+        shown = show(arguments.plugin)
+    if arguments.format == "json":
+        emit(to_json(shown))
+    else:
         from ..render.manifest import shown_text
 
-        emit(shown_text(show(arguments.plugin)))
-        return 0
-    try:
-        shown = show(arguments.plugin)
-    except EnvlockError as error:
-        failed = ErrorInfo(message=error.message, hint=error.hint)
-        emit(to_json(ShownDocument(format=SHOW_FORMAT, path=arguments.plugin, error=failed)))
-        raise
-    emit(to_json(shown))
+        emit(shown_text(shown))
     return 0
+
+
+def _failed(plugin: str, error: EnvlockError) -> ShownDocument:
+    from ..models.shown import SHOW_FORMAT, ShownDocument
+
+    return ShownDocument(format=SHOW_FORMAT, path=plugin, error=error_info(error))

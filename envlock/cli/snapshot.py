@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError
 from .common import add_environment, add_output, emit
+from .failing import Failing, error_info
 from .reports import add_store, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from ..errors import EnvlockError
     from ..models.snapshot import Snapshot
-
-NAME = "snapshot"
-HELP = "record what an environment is"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     # A short-lived process that builds many small objects once need not look for garbage.
     gc.disable()
     chosen = arguments.format or ("text" if arguments.save and not arguments.output else "json")
-    try:
-        taken = _take(arguments)
-    except EnvlockError as error:
+
+    def failed(error: EnvlockError) -> None:
         if chosen == "json":
             emit(snapshot_text(_failed(error)), arguments.output)
-        raise
+
+    with Failing(failed):
+        taken = _take(arguments)
     emit(_text(taken) if chosen == "text" else snapshot_text(taken), arguments.output)
     return 0
 
@@ -72,13 +71,12 @@ def _take(arguments: argparse.Namespace) -> Snapshot:
 
 def _failed(error: EnvlockError) -> Snapshot:
     from .._version import __version__
-    from ..models.shown import ErrorInfo
     from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
 
     return Snapshot(
         format=SNAPSHOT_FORMAT,
         generator=f"tf-envlock {__version__}",
-        error=ErrorInfo(message=error.message, hint=error.hint),
+        error=error_info(error),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import EnvlockError, StampRefused
 from .common import add_environment, add_format, emit, to_json
+from .failing import error_info, failing_in_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,29 +49,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stamp one plugin."""
-    if arguments.format == "text":
-        emit(_text(_stamp(arguments)))
-        return 0
-    from ..models.shown import STAMP_FORMAT, ErrorInfo, StampDocument
-
-    try:
+    # `-o` is the stamped plugin; the document goes to stdout.
+    with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         result = _stamp(arguments)
-    except EnvlockError as error:
-        findings = error.report.findings if isinstance(error, StampRefused) else ()
-        emit(
-            to_json(
-                StampDocument(
-                    format=STAMP_FORMAT,
-                    path=arguments.plugin,
-                    written=False,
-                    findings=findings,
-                    error=ErrorInfo(message=error.message, hint=error.hint),
-                )
-            )
-        )
-        raise
-    emit(to_json(result))
+    emit(to_json(result) if arguments.format == "json" else _text(result))
     return 0
+
+
+def _failed(plugin: str, error: EnvlockError) -> StampDocument:
+    from ..models.shown import STAMP_FORMAT, StampDocument
+
+    return StampDocument(
+        format=STAMP_FORMAT,
+        path=plugin,
+        written=False,
+        findings=error.report.findings if isinstance(error, StampRefused) else (),
+        error=error_info(error),
+    )
 
 
 def _stamp(arguments: argparse.Namespace) -> StampDocument:

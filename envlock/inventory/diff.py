@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..models.policy import PolicyFile
     from ..models.report import Report
+    from ..models.shown import ErrorInfo
     from .store import Store
 
     Reference = Union[str, os.PathLike[str], Facts]
@@ -90,14 +91,12 @@ def _distinct(unchecked: list[Unchecked]) -> list[Unchecked]:
     return list({(u.what, u.why): u for u in unchecked}.values())
 
 
-def failed(before: str, after: str, message: str, hint: str | None) -> DriftDocument:
+def failed(before: str, after: str, error: ErrorInfo) -> DriftDocument:
     """The document of a comparison that could not be made."""
-    from ..models.shown import ErrorInfo
-
     return DriftDocument(
         format=DRIFT_FORMAT,
         before=Side(kind="snapshot", label=before),
         after=Side(kind="environment", label=after),
         verdict=None,
-        error=ErrorInfo(message=message, hint=hint),
+        error=error,
     )

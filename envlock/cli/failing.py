@@ -1,0 +1,66 @@
+"""How a run that fails answers: with the command's own document, as one that succeeds does."""
+
+from __future__ import annotations
+
+from ..errors import EnvlockError, WriteError
+from .common import emit, to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..models.record import Record
+    from ..models.report import ReportDocument
+    from ..models.shown import ErrorInfo
+
+
+class Failing:
+    """The part of a command that works out its answer, and writes none of it yet.
+
+    An error of envlock's is handed to `write`, for who reads documents, and goes on to `main`,
+    which tells people and knows the exit status.
+    """
+
+    def __init__(self, write: Callable[[EnvlockError], None]) -> None:
+        self.write = write
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if not isinstance(error, EnvlockError):
+            return
+        try:
+            self.write(error)
+        except WriteError as second:
+            from . import complain
+
+            complain(second)  # the first one counts, and is told after it
+
+
+def failing_in_json(
+    form: str, document: Callable[[EnvlockError], Record], output: str | None = None
+) -> Failing:
+    """Write `document(error)` to where the answer would have gone, if `form` is JSON."""
+
+    def write(error: EnvlockError) -> None:
+        if form == "json":
+            emit(to_json(document(error)), output)
+
+    return Failing(write)
+
+
+def failed_reports(paths: Iterable[str], error: EnvlockError) -> ReportDocument:
+    """A report without a verdict on each of the plugins: what was to be checked was not."""
+    from ..checking import unreadable_report
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
+    reports = tuple(unreadable_report(path, error) for path in paths)
+    return ReportDocument(format=REPORT_FORMAT, reports=reports)
+
+
+def error_info(error: EnvlockError) -> ErrorInfo:
+    """An error as documents hold it."""
+    from ..models.shown import ErrorInfo
+
+    return ErrorInfo(message=error.message, hint=error.hint)
