@@ -80,6 +80,11 @@ def to_json(record: Record, *, sparse: bool = False) -> str:
     return json.dumps(encode(record, sparse=sparse), indent=2, ensure_ascii=False) + "\n"
 
 
+def _escaped(text: str) -> str:
+    """Text in ASCII, by escapes that JSON knows too: `backslashreplace` would write `\\xe9`."""
+    return "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
+
+
 def emit(text: str, output: str | None = None) -> None:
     """Write to stdout, or whole or not at all to a file; raises `WriteError`."""
     if output is None:
@@ -88,7 +93,7 @@ def emit(text: str, output: str | None = None) -> None:
             try:
                 stream.write(text)
             except UnicodeEncodeError:
-                stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+                stream.write(_escaped(text))
             stream.flush()
         except BrokenPipeError:
             raise

@@ -153,3 +153,24 @@ def test_other_formats_say_it_too(line: str, form: str, plugin: Path) -> None:
     assert done.returncode == UNREADABLE
     assert "cannot read the policy" in done.stdout
     assert "cannot read the policy" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+@pytest.mark.parametrize("name", [b"\xc3\xa9.so", b"\xff\xc3\xa9.so", "\U0001f600.so".encode()])
+def test_json_is_json_whatever_stdout_can_hold(encoding: str, name: bytes) -> None:
+    """Such names are in failed documents for certain: it is they that cannot be opened."""
+    path = os.fsdecode(b"/nope/" + name)
+    commands = (
+        ("show", path),
+        ("snapshot", "--env", path),
+        ("diff", path, path),
+        ("check", path, "--policy", "/nope"),
+    )
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "envlock", *command, "--format", "json"],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == UNREADABLE
+        assert "/nope/" in repr(json.loads(done.stdout.decode(encoding)))
