@@ -10,7 +10,7 @@ import os
 
 from .elf import ElfFile
 from .environment.live import Environment
-from .errors import EnvironmentUnreadable, EnvlockError, InputError
+from .errors import EnvironmentUnreadable, EnvlockError, FileAccessError, InputError
 from .identity import read_identity, uses_numpy_api
 from .judging import AbiAnswer, judge_abi, releases_that_fit
 from .linker.resolve import predict
@@ -26,7 +26,7 @@ from .rules.stamp import missing_stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from typing_extensions import Self
 
@@ -395,37 +395,67 @@ def check_many(
 ) -> tuple[Report, ...]:
     """Check plugins and all plugins in folders; unreadable ones get a report without a verdict.
 
+    So does a folder that holds no library: whoever named it meant another one.
     Raises `EnvironmentUnreadable`, and `InputError` for an added atlas; `live_headers` as for
     `check`.
     """
     with _checker(env, policy, live_headers) as checker:
-        paths = expand(plugins)
+        paths, problems = expand(plugins)
+        failed = tuple(unreadable_report(path, error, checker.summary) for path, error in problems)
         if len(paths) < PARALLEL_FROM:
-            return tuple(checker.check(path) for path in paths)
+            return (*(checker.check(path) for path in paths), *failed)
         from .parallel import Died, map_forked
 
         answers = map_forked(checker.check, paths)
-    return tuple(
+    reports = (
         unreadable_report(path, InputError(f"checking `{path}` ended its process: {answer}"))
         if isinstance(answer, Died)
         else answer
         for path, answer in zip(paths, answers)
     )
+    return (*reports, *failed)
 
 
-def expand(paths: Iterable[str]) -> list[str]:
-    """Files as they are, folders replaced by the shared libraries in them, in a stable order."""
+def expand(paths: Iterable[str]) -> tuple[list[str], list[tuple[str, InputError]]]:
+    """Files as they are, folders replaced by the shared libraries in them, in a stable order.
+
+    Then the folders that hold none or cannot be read, and what to say of each.
+    """
     found: list[str] = []
+    problems: list[tuple[str, InputError]] = []
     for path in paths:
         if os.path.isdir(path):
-            found += sorted(_libraries_below(path))
+            unread: list[OSError] = []
+            libraries = sorted(_libraries_below(path, unread.append))
+            found += libraries
+            problems += folder_problems(path, unread, empty=not libraries)
         else:
             found.append(path)
+    return found, problems
+
+
+def folder_problems(
+    folder: str, unread: Iterable[OSError], *, empty: bool, wanted: str = "a shared library"
+) -> list[tuple[str, InputError]]:
+    """What keeps a folder from being looked at: parts that cannot be read, or nothing `wanted`."""
+    found: list[tuple[str, InputError]] = []
+    for error in unread:
+        place = os.fspath(error.filename)
+        text = f"cannot read the folder `{place}`: {error.strerror}"
+        found.append((place, FileAccessError(text)))
+    if empty and not found:
+        from shlex import quote
+
+        problem = InputError(
+            f"`{folder}` is a folder without {wanted}",
+            hint=f"`find {quote(folder)} -name '*.so*'` lists what may have been meant",
+        )
+        found.append((folder, problem))
     return found
 
 
-def _libraries_below(folder: str) -> Iterable[str]:
-    for parent, folders, files in os.walk(folder):
+def _libraries_below(folder: str, failed: Callable[[OSError], object]) -> Iterable[str]:
+    for parent, folders, files in os.walk(folder, onerror=failed):
         folders.sort()
         for name in files:
             full = os.path.join(parent, name)

@@ -91,14 +91,17 @@ def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple
     from ..compatibility import check_release
     from ..models.report import EnvironmentSummary
 
+    environment = EnvironmentSummary(tensorflow=arguments.tensorflow)
+
     def one(path: str) -> Report:
         try:
             return check_release(path, arguments.tensorflow, policy=policy)
         except InputError as error:
-            environment = EnvironmentSummary(tensorflow=arguments.tensorflow)
             return unreadable_report(path, error, environment)
 
-    return tuple(one(path) for path in expand(arguments.plugins))
+    paths, problems = expand(arguments.plugins)
+    failed = (unreadable_report(path, error, environment) for path, error in problems)
+    return (*map(one, paths), *failed)
 
 
 def _text(reports: tuple[Report, ...]) -> str:

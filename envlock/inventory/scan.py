@@ -10,6 +10,7 @@ import contextlib
 import os
 import stat
 
+from ..checking import folder_problems, unreadable_report
 from ..elf import ElfFile
 from ..errors import FileAccessError, InputError
 from .plugins import is_library_name, is_plugin, libraries_below
@@ -32,13 +33,19 @@ _METHODS = (0, 8)
 
 
 class Candidate:
-    """A file that may be a plugin: on disk, or a member of a wheel."""
+    """A file that may be a plugin: on disk, or a member of a wheel.
 
-    __slots__ = ("member", "path")
+    Or, with a `problem`, a folder that has none to look at.
+    """
 
-    def __init__(self, path: str, member: str | None = None) -> None:
+    __slots__ = ("member", "path", "problem")
+
+    def __init__(
+        self, path: str, member: str | None = None, problem: InputError | None = None
+    ) -> None:
         self.path = path
         self.member = member
+        self.problem = problem
 
     @property
     def label(self) -> str:
@@ -49,8 +56,9 @@ class Candidate:
 def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
     """Every shared library under the paths, wheels looked into, each file once, in order.
 
-    A file that is named itself is a candidate whatever it is called. Raises `FileAccessError` for
-    a path that does not exist, `InputError` for a wheel that is none.
+    Folders without any are among them, and those that cannot be read. A file that is named itself
+    is a candidate whatever it is called. Raises `FileAccessError` for a path that does not exist,
+    `InputError` for a wheel that is none.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
@@ -60,7 +68,11 @@ def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
             reason = getattr(error, "strerror", None) or str(error)
             raise FileAccessError(f"`{path}` cannot be read: {reason}") from None
         if stat.S_ISDIR(mode):
-            found = sorted([*libraries_below(path), *_wheels_below(path)])
+            unread: list[OSError] = []
+            found = sorted([*libraries_below(path), *_wheels_below(path, unread.append)])
+            wanted = "a shared library or wheel to look at"
+            for place, problem in folder_problems(path, unread, empty=not found, wanted=wanted):
+                yield Candidate(place, problem=problem)
         else:
             found = [path]
         for one in found:
@@ -77,8 +89,8 @@ def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
                 yield Candidate(one)
 
 
-def _wheels_below(folder: str) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
+def _wheels_below(folder: str, failed: Callable[[OSError], object]) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder, onerror=failed):
         folders.sort()
         for name in names:
             if name.endswith(".whl"):
@@ -139,6 +151,8 @@ def scan(
 
 
 def _check(candidate: Candidate, checker: Checker, named: bool) -> Report | None:
+    if candidate.problem is not None:
+        return unreadable_report(candidate.label, candidate.problem, checker.summary)
     if candidate.member is None:
         try:
             with ElfFile.open(candidate.path) as elf:
@@ -150,8 +164,6 @@ def _check(candidate: Candidate, checker: Checker, named: bool) -> Report | None
     try:
         return _check_member(candidate, checker)
     except InputError as error:
-        from ..checking import unreadable_report
-
         return unreadable_report(candidate.label, error, checker.summary)
 
 

@@ -203,6 +203,55 @@ def test_many_plugins_and_folders_at_once(
     assert done.returncode == 3
 
 
+@pytest.mark.parametrize("command", ["check", "check --tensorflow", "scan", "report"])
+def test_a_folder_without_a_library_fails(
+    command: str, stamped: Path, tmp_path: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    """A mistyped folder must not pass as one in which all is well."""
+    folder = tmp_path / "wrong folder"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "readme.txt").write_text("no plugin")
+    name, _, option = command.partition(" ")
+    against = (option, OLD) if option else ("--env", tf_env(OLD).prefix)
+    for plugins in ((folder,), (folder, stamped)):
+        done = run(name, *plugins, *against, "--format", "json")
+        assert done.returncode == 3
+        reports = valid(done.stdout, "report-v1.schema.json")["reports"]
+        told = {r["plugin"]["path"]: (r["verdict"], r["plugin"]["error"]) for r in reports}
+        assert len(told) == len(plugins)
+        assert told.get(str(stamped), ("compatible", None)) == ("compatible", None)
+        verdict, error = told[str(folder)]
+        assert verdict is None
+        assert f"`{folder}` is a folder without a shared library" in error
+        assert f"`find '{folder}' -name '*.so*'`" in error
+    text = run(name, folder, *against)
+    assert (text.returncode, text.stdout.count("is a folder without")) == (3, 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be unreadable for")
+def test_a_folder_that_cannot_be_read(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment], tool: Callable[[str], str]
+) -> None:
+    """Root reads everything, so the command runs without that power."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0)
+    os.chown(folder, 65534, 65534)
+    powerless = (
+        tool("setpriv"),
+        "--bounding-set=-dac_override,-dac_read_search",
+        "--inh-caps=-all",
+    )
+    for command in ("check", "scan"):
+        done = subprocess.run(
+            [*powerless, sys.executable, "-m", "envlock", command, folder, "--env", tf_env(OLD).prefix],
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+        assert done.returncode == 3
+        assert f"cannot read the folder `{folder}`: Permission denied" in done.stdout
+
+
 def test_output_goes_to_a_file_whole_or_not_at_all(
     stamped: Path, tmp_path: Path, tf_env: Callable[[str], TfEnvironment]
 ) -> None:
