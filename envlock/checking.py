@@ -81,7 +81,8 @@ class Checker:
     ) -> Checker:
         """A checker for what a new process of an environment would say.
 
-        Raises `EnvironmentUnreadable` when it is none or has no TensorFlow.
+        Raises `EnvironmentUnreadable` when it is none or has no TensorFlow, and what `trusted_keys`
+        raises.
         """
         from .linker.scope import for_environment
 
@@ -378,8 +379,13 @@ def check(
     """Check one plugin against an environment (default: the running one), loading nothing.
 
     `live_headers` is a g++ that compiles the environment's TensorFlow headers, should no atlas
-    know that TensorFlow. Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin
-    cannot be read, `EnvironmentUnreadable`, `PolicyError`, `InputError` for an added atlas.
+    know that TensorFlow.
+
+    Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin cannot be read,
+    `EnvironmentUnreadable` when `env` is no environment or has no TensorFlow, `PolicyError`;
+    `KeyFileError`, `FileAccessError` and, without the package `cryptography`, `DependencyMissing`
+    for the keys that a policy trusts; `InputError` for an atlas, and for headers that do not
+    compile, `WriteError` where what was read of them cannot be kept.
     """
     checker = _checker(env, resolve_policy(policy), live_headers)
     with checker, ElfFile.open(plugin) as elf:
@@ -395,9 +401,8 @@ def check_many(
 ) -> tuple[Report, ...]:
     """Check plugins and all plugins in folders; unreadable ones get a report without a verdict.
 
-    So does a folder that holds no library: whoever named it meant another one.
-    Raises `EnvironmentUnreadable`, and `InputError` for an added atlas; `live_headers` as for
-    `check`.
+    So does a folder that holds no library: whoever named it meant another one. `live_headers` and
+    what is raised are as for `check`, but for what is wrong with a plugin.
     """
     with _checker(env, policy, live_headers) as checker:
         paths, problems = expand(plugins)

@@ -37,10 +37,10 @@ def load(
 
     Raises `IncompatiblePluginError` when the policy refuses the plugin, when it cannot be read, or
     when the file changed between check and load; `PolicyError`, `EnvironmentUnreadable`,
-    `KeyFileError` and, for a policy that demands trust without the package `cryptography`,
-    `DependencyMissing` for what their names say; otherwise whatever TensorFlow raises, with the
-    findings attached as `envlock_report`. Warns with `EnvlockWarning` about an unstamped plugin,
-    and about what a lenient policy lets pass.
+    `KeyFileError`, `FileAccessError` for a file of keys and, for a policy that demands trust
+    without the package `cryptography`, `DependencyMissing` for what their names say; otherwise
+    whatever TensorFlow raises, with the findings attached as `envlock_report`. Warns with
+    `EnvlockWarning` about an unstamped plugin, and about what a lenient policy lets pass.
     """
     from .checking import Checker
 

@@ -51,11 +51,14 @@ def stamp(
     file of an Ed25519 private key that vouches for plugin and manifest (docs/trust.md).
     `compile_commands`, a compilation database, and `compile_command`, command lines, are how the
     plugin's sources were compiled: they are compiled once more with `-g`, into a temporary folder,
-    for what the plugin depends on (docs/debug-information.md). Raises `InputError` when they do
-    not compile or are not the plugin's,
-    `StampRefused` when that environment could not load it (`force` records it nevertheless),
-    `ElfError` when the file is no shared library with section headers, `WriteError` when nothing
-    could be written, `KeyFileError` and `DependencyMissing` for the key.
+    for what the plugin depends on (docs/debug-information.md).
+
+    Raises `FileAccessError` when the plugin, the key or the database cannot be opened, `ElfError`
+    when the file is no shared library with section headers, `EnvironmentUnreadable` when `env` is
+    no environment or has no TensorFlow, `StampRefused` when it could not load the plugin (`force`
+    records it nevertheless), `InputError` when the sources do not compile or are not the plugin's,
+    and for a damaged atlas, `KeyFileError` and `DependencyMissing` for the key, `ManifestError`
+    when the manifest would be larger than is read, `WriteError` when nothing could be written.
     """
     from .writing import Ahead, write_stamp
 

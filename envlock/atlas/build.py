@@ -203,7 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return verify(parts, Atlas.open(chosen.verify))
         size = write.write_atlas(parts, chosen.output)
     except EnvlockError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        from ..cli import complain
+
+        complain(error)
         return error.exit_status
     print(f"{chosen.output}: {size} bytes", file=sys.stderr)
     return 0

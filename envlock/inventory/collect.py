@@ -36,7 +36,7 @@ def snapshot(
     `integrity` says how installed files are compared with their records: "none", "quick" (size and
     time of every file but headers, content where they raise suspicion) or "full" (all contents).
     `environ` are the variables to record (default: this process's). Raises
-    `EnvironmentUnreadable`.
+    `EnvironmentUnreadable`, and `UsageError` for another `integrity`.
     """
     if integrity not in INTEGRITY:
         raise UsageError(f"`{integrity}` is no kind of integrity check: {', '.join(INTEGRITY)}")

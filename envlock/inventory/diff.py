@@ -34,8 +34,13 @@ def diff(
     """What changed from one side to the other and which plugins it breaks.
 
     Either side is a snapshot's file, a name in the store, a stamped plugin, a lock file or an
-    environment (see `sides.resolve`); `after` is the running environment by default. Raises
-    `InputError` where a side cannot be read.
+    environment (see `sides.resolve`); `after` is the running environment by default. `integrity` is
+    that of `snapshot`.
+
+    Raises `InputError` where a side cannot be read: `FileAccessError` for what is not there,
+    `EnvironmentUnreadable`, `ManifestMissing`, `ManifestError` and `ElfError` for a plugin. Besides
+    `DependencyMissing` where a lock file's format needs a package, `WriteError` for a store that
+    another process holds, and `UsageError` for another `integrity`.
     """
     first, second = _sides(before, after, store, integrity)
     changes, unchecked = find_changes(first, second)

@@ -150,13 +150,16 @@ def test_verify_tells_a_changed_wheel(
     assert said[1] == "tensorflow 9.2.0: the same"
 
 
-def test_damaged_wheel_is_an_input_error(wheels: Path, tmp_path: Path) -> None:
+def test_damaged_wheel_is_an_input_error(
+    wheels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for path in wheels.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match=r"9\.1\.0.* cannot be unpacked"):
         build.read_release("tensorflow", "9.1.0", probe.Compiler(), None, str(tmp_path))
     assert run_build(tmp_path, "-o", str(tmp_path / "none.atlas")) == InputError.exit_status
     assert not (tmp_path / "none.atlas").exists()
+    assert capsys.readouterr().err.startswith("envlock: `"), "told as any command tells it"
 
 
 def test_release_is_the_same_alone_and_among_others(parts: list[extract.Part]) -> None:
