@@ -83,8 +83,8 @@ def _compared(
     asserted: bool,
 ) -> AbiAnswer:
     built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
-    if manifest is not None and _same_build(manifest, installed):
-        return AbiAnswer(known=True)
+    if manifest is not None and not manifest.forced and _same_build(manifest, installed):
+        return AbiAnswer(known=True)  # `stamp` has compared the two
     from .atlas.collection import find_installed
     from .elf.compilation import meets_tensorflow
 
@@ -301,6 +301,25 @@ def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[lis
     if origin.package is not None and origin.requirement is not None:
         words = f"; {origin.package} asks for tensorflow {origin.requirement}"
     return own or found, words
+
+
+def compiled_otherwise(
+    recorded: Dependencies | None, installed: Installed, distribution: str | None
+) -> tuple[Finding, ...]:
+    """How a plugin's own debug information contradicts the TensorFlow that it was built with.
+
+    Only macros that change layouts (`-D_GLIBCXX_DEBUG`), other headers or another TensorFlow do
+    that. Raises `InputError` when an atlas is damaged.
+    """
+    from .atlas.collection import find_installed
+
+    known = find_installed(installed, distribution)
+    if recorded is None or recorded.evidence != "dwarf" or known is None or not known.exact:
+        return ()
+    from .abi.findings import compare
+
+    findings, _ = compare(recorded, known.atlas, known.release, (known.release.version,))
+    return demangled([finding for finding in findings if finding.verdict == "unsafe"])
 
 
 def record_dependencies(

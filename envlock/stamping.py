@@ -86,7 +86,7 @@ def stamp(
                 refused = report.verdict in ("unsafe", "incompatible")
                 if refused and not force:
                     raise StampRefused(_refusal(path, report), report, hint=REFUSED)
-                replaced = _has_stamp(elf)
+                replaced, before = _old_stamp(elf)
                 evidence, remarks = _recompiled(elf, commands)
                 manifest = build_manifest(
                     checker,
@@ -96,6 +96,11 @@ def stamp(
                     record_ops=record_ops,
                     evidence=evidence,
                 )
+                report, otherwise = _compiled_otherwise(manifest, report, checker)
+                if otherwise and not force:
+                    raise StampRefused(_refusal(path, report), report, hint=REFUSED)
+                if otherwise:
+                    refused, manifest = True, manifest.replace(forced=True)
                 inexact = _not_exact(manifest, checker)
             payload = encode_manifest(manifest)
             signature, signer, said = _signature(elf, payload, key)
@@ -115,6 +120,7 @@ def stamp(
         bytes_added=result.bytes_added,
         notes=(
             *result.notes,
+            *_lost(before, manifest),
             *remarks,
             *inexact,
             *(_not_loaded(manifest) if record_ops else ()),
@@ -199,18 +205,58 @@ def _not_loaded(manifest: Manifest) -> tuple[str, ...]:
     return (f"ops and kernels are recorded as the file shows them: {found.limits[0]}",)
 
 
-def _has_stamp(elf: ElfFile) -> bool:
+def _old_stamp(elf: ElfFile) -> tuple[bool, Manifest | None]:
+    """Whether there is a stamp to replace, and its manifest if that can be read."""
+    from .manifest_io import decode_manifest
+
     try:
         found = find_stamp(elf)
+        if found is None or found.kind != "appended":
+            return False, None
+        return True, decode_manifest(found.payload, elf.path)
     except ManifestError:
-        return True  # damaged: it is replaced
-    return found is not None and found.kind == "appended"
+        return True, None
+
+
+def _lost(before: Manifest | None, now: Manifest) -> tuple[str, ...]:
+    """What the stamp that is replaced told and the new one does not."""
+    if before is None:
+        return ()
+    notes = []
+    was, is_now = before.tensorflow, now.tensorflow
+    if was is not None and is_now is not None and was.version != is_now.version:
+        notes.append(f"it was stamped for TensorFlow {was.version} before")
+    if before.abi is not None and before.abi.evidence == "dwarf":
+        from .render.manifest import EVIDENCE
+
+        if now.abi is None or now.abi.evidence != "dwarf":
+            known = "not at all" if now.abi is None else EVIDENCE[now.abi.evidence]
+            notes.append(
+                "what the plugin depends on was known from its debug information before, now "
+                f"{known}: stamp before `strip`, or with `--compile-command`"
+            )
+    return tuple(notes)
+
+
+def _compiled_otherwise(
+    manifest: Manifest, report: Report, checker: Checker
+) -> tuple[Report, bool]:
+    """The report, with what the plugin's debug information contradicts in its own TensorFlow."""
+    from .judging import compiled_otherwise
+
+    tensorflow = checker.environment.tensorflow
+    if tensorflow is None or report.verdict == "incompatible":
+        return report, False
+    found = compiled_otherwise(manifest.abi, tensorflow, checker.summary.distribution)
+    if not found:
+        return report, False
+    return report.replace(verdict="unsafe", findings=(*found, *report.findings)), True
 
 
 def _refusal(path: str, report: Report) -> str:
     from .render.text import summary
 
-    return (
-        f"`{path}` was not stamped: the environment that would be recorded could not load it\n"
-        + summary(report)
+    could = "could not load it" if report.verdict == "incompatible" else "cannot use it safely"
+    return f"`{path}` was not stamped: the environment that would be recorded {could}\n" + summary(
+        report
     )

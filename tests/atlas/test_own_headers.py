@@ -1,0 +1,46 @@
+"""Stamps of real ops hold what their own debug information says against TensorFlow's headers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import envlock
+from tests.support.building import build
+from tests.support.environments import TfEnvironment
+
+ZERO_OUT = Path(__file__).resolve().parents[2] / "examples" / "zero_out" / "zero_out.cc"
+RELEASE = "2.15.1"
+
+
+def test_a_build_that_changes_layouts_is_no_build_of_this_environment(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    """`-D_GLIBCXX_DEBUG` links, loads, and corrupts memory in its own build environment."""
+    env = tf_env(RELEASE)
+    plugin = tmp_path / "debug.so"
+    shutil.copy(build(ZERO_OUT, env, flags=["-g", "-D_GLIBCXX_DEBUG"]), plugin)
+    with pytest.raises(envlock.StampRefused, match="cannot use it safely") as refused:
+        envlock.stamp(plugin, env=env.prefix)
+    assert refused.value.report.verdict == "unsafe"
+    assert "abi-class-size" in {finding.rule for finding in refused.value.report.findings}
+    forced = envlock.stamp(plugin, env=env.prefix, force=True)
+    assert forced.manifest is not None
+    assert forced.manifest.forced
+    assert envlock.check(plugin, env=env.prefix).verdict == "unsafe"
+
+
+def test_a_weaker_stamp_says_what_it_loses(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    env = tf_env(RELEASE)
+    plugin = tmp_path / "op.so"
+    shutil.copy(build(ZERO_OUT, env, flags=["-g"]), plugin)
+    assert envlock.stamp(plugin, env=env.prefix).notes == ()
+    subprocess.run(["strip", str(plugin)], check=True)
+    (note,) = envlock.stamp(plugin, env=env.prefix).notes
+    assert "was known from its debug information before" in note
