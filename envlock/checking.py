@@ -184,12 +184,14 @@ class Checker:
         except OSError:
             return False
 
-    def judge_unstamped(self, elf: ElfFile, prediction: Prediction) -> Report:
+    def judge_unstamped(
+        self, elf: ElfFile, plugin: PluginIdentity, prediction: Prediction
+    ) -> Report:
         """The report on a plugin that is said to be built here, by what the binary alone tells.
 
         Raises `InputError`.
         """
-        return self._report(elf, None, None, prediction, built_here=True)
+        return self._report(elf, None, None, prediction, plugin, built_here=True)
 
     def predict(self, elf: ElfFile) -> Prediction:
         """What the dynamic linker would say."""
@@ -207,13 +209,15 @@ class Checker:
         manifest: Manifest | None,
         stamp: str | None,
         prediction: Prediction | None = None,
+        plugin: PluginIdentity | None = None,
         *,
         built_here: bool = False,
     ) -> Report:
         recorded = manifest.plugin if manifest is not None else None
         # Stripping takes away what tells the compilation; the manifest remembers.
         compilation = None if recorded is None else recorded.compilation
-        plugin = read_identity(elf, compilation=compilation)
+        if plugin is None:
+            plugin = read_identity(elf, compilation=compilation)
         if recorded is not None and _needs_digest(elf, recorded, plugin):
             plugin = read_identity(elf, compilation=compilation, digest=True)
         if prediction is None:

@@ -68,13 +68,14 @@ def judge_abi(
         return AbiAnswer(known=True)
     from .abi.assertions import assertion_findings
 
-    answer = _compared(elf, manifest, installed, distribution, prefix, atlases, asserted)
+    answer = _compared(elf, plugin, manifest, installed, distribution, prefix, atlases, asserted)
     answer.findings = (*assertion_findings(elf, installed.version), *answer.findings)
     return answer
 
 
 def _compared(
     elf: ElfFile,
+    plugin: PluginIdentity,
     manifest: Manifest | None,
     installed: Installed,
     distribution: str | None,
@@ -86,11 +87,10 @@ def _compared(
     if manifest is not None and not manifest.forced and _same_build(manifest, installed):
         return AbiAnswer(known=True)  # `stamp` has compared the two
     from .atlas.collection import find_installed
-    from .elf.compilation import meets_tensorflow
 
     try:
-        if manifest is None and not meets_tensorflow(elf):
-            return AbiAnswer(known=True)
+        if manifest is None and plugin.compilation.uses_c_api_only is None:
+            return AbiAnswer(known=True)  # it imports nothing of TensorFlow's
         if is_runtime(elf):
             return _unknown("the file contains TensorFlow's own runtime, it is no plugin of one")
         live = find_installed(installed, distribution, atlases)

@@ -6,7 +6,7 @@ import os
 
 from ._version import __version__
 from .checking import Checker
-from .identity import is_runtime, read_identity
+from .identity import is_runtime
 from .live import linked_libraries, platform_facts
 from .manifest_io import encode_manifest
 from .models.manifest import MANIFEST_FORMAT, Manifest
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .elf import ElfFile
     from .linker.prediction import Prediction
     from .models.dependencies import Dependencies
+    from .models.manifest import PluginIdentity
     from .models.registration import Registrations
 
 
@@ -24,6 +25,7 @@ def build_manifest(
     checker: Checker,
     elf: ElfFile | None = None,
     prediction: Prediction | None = None,
+    plugin: PluginIdentity | None = None,
     *,
     forced: bool = False,
     record_ops: bool = False,
@@ -31,7 +33,8 @@ def build_manifest(
 ) -> Manifest:
     """The manifest of an open plugin in the checker's environment; without one, of a linked note.
 
-    `evidence` is what is known of the plugin if that is more than its file tells.
+    `plugin` is its identity with the digest; `evidence` is what is known of the plugin if that is
+    more than its file tells.
     """
     environment = checker.environment
     tensorflow = environment.tensorflow
@@ -39,7 +42,7 @@ def build_manifest(
         format=MANIFEST_FORMAT,
         generator=f"tf-envlock {__version__}",
         forced=forced,
-        plugin=None if elf is None else read_identity(elf, digest=True),
+        plugin=plugin,
         tensorflow=None if tensorflow is None else tensorflow.facts(),
         numpy=environment.numpy,
         python=environment.python,

@@ -73,6 +73,7 @@ def stamp(
         require_plugin(elf)
         with Ahead(elf, path, target) as ahead:
             from .checking import Checker
+            from .identity import read_identity
             from .manifest_io import encode_manifest
             from .models.shown import STAMP_FORMAT, StampDocument
             from .recording import build_manifest
@@ -82,7 +83,8 @@ def stamp(
                 prediction = checker.predict(elf)
                 elf.forget()
                 checker.scope.pool.forget()
-                report = checker.judge_unstamped(elf, prediction)
+                identity = read_identity(elf, digest=True)
+                report = checker.judge_unstamped(elf, identity, prediction)
                 refused = report.verdict in ("unsafe", "incompatible")
                 if refused and not force:
                     raise StampRefused(_refusal(path, report), report, hint=REFUSED)
@@ -92,6 +94,7 @@ def stamp(
                     checker,
                     elf,
                     prediction,
+                    identity,
                     forced=refused,
                     record_ops=record_ops,
                     evidence=evidence,

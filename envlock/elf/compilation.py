@@ -85,12 +85,6 @@ def read_compilation(elf: ElfFile) -> Compilation:
     )
 
 
-def meets_tensorflow(elf: ElfFile) -> bool:
-    """Whether a library imports anything of TensorFlow's interfaces; raises `ElfError`."""
-    names = undefined_names(elf)
-    return bool(_CXX_INTERFACE_NAME.search(names) or _C_INTERFACE.search(names))
-
-
 def undefined_names(elf: ElfFile) -> bytes:
     """The names of all undefined dynamic symbols, one a line. Raises `ElfError`."""
     from .dynamic import DT_SYMTAB

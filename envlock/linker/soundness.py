@@ -8,6 +8,7 @@ check nothing or answer with an assertion.
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 
 from ..elf.dynamic import (
     DT_FLAGS,
@@ -27,6 +28,7 @@ from ..elf.dynamic import (
     DT_VERSYM,
 )
 from ..elf.file import PF_W, PF_X, PT_LOAD, ElfFile
+from ..elf.relocations import PIECE
 from ..elf.symbols import SHN_UNDEF, STB_WEAK
 
 TYPE_CHECKING = False
@@ -183,15 +185,22 @@ def _relocations(elf: ElfFile) -> None:
 def _relocated(elf: ElfFile, slots: list[int], tables: list[tuple[int, int, int]]) -> None:
     """Constructors whose relocation stands elsewhere, or names a symbol; without any, ld.so calls
     what stands in the file."""
-    places: set[int] = set()
-    for tag, size_tag, _ in tables:
+    left = set(slots)
+    for tag, size_tag, leading in tables:
         address, size = elf.dynamic.get(tag) or 0, elf.dynamic.get(size_tag) or 0
-        if address and size >= 24:
-            start = elf.offset_of(address, size // 24 * 24, "a relocation table")
-            places.update(elf.words(start, size // 24 * 3, 8)[0::3].tolist())
-    for slot in slots:
-        if slot not in places:
-            raise elf.damaged(f"nothing relocates the constructor at {slot:#x}")
+        count = size // 24
+        if not address or not count:
+            continue
+        start = elf.offset_of(address, count * 24, "a relocation table")
+        places = elf.words(start, count * 3, 8)[0::3]
+        # Linkers sort the relative ones by place: the constructors' stand beside each other.
+        low = bisect_left(places, slots[0], 0, min(leading, count))
+        left.difference_update(places[low : low + len(slots)].tolist())
+        for piece in range(0, count if left else 0, PIECE):
+            left.difference_update(places[piece : piece + PIECE].tolist())
+            elf.forget()
+    if left:
+        raise elf.damaged(f"nothing relocates the constructor at {min(left):#x}")
 
 
 def _leading(elf: ElfFile, start: int, count: int, relative: int, writable: list[range]) -> None:
@@ -264,8 +273,6 @@ def _constructors(
     """The addends of relative relocations of the constructors' slots."""
     if not slots:
         return
-    from bisect import bisect_left
-
     words = elf.words(start, count * 3, 8)
     low = bisect_left(words[0 : 3 * leading : 3], slots.start)
     for number in range(low, min(count, low + len(slots))):
