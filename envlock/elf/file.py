@@ -46,6 +46,8 @@ MAX_SEGMENTS = 4096
 #: Of them to be loaded; every address is looked for in them.
 MAX_LOADS = 256
 MAX_SECTIONS = 1 << 20
+#: Bytes of a section's name that are kept; the longest that is looked for has 18.
+MAX_SECTION_NAME = 256
 
 
 class Segment:
@@ -66,7 +68,8 @@ class Segment:
 
 
 class Section:
-    """A section header; `name` is empty when the string table cannot be read."""
+    """A section header; `name` is empty when the string table cannot be read, and cut off after
+    `MAX_SECTION_NAME` bytes."""
 
     __slots__ = (
         "addr",
@@ -330,16 +333,27 @@ class ElfFile:
                 end = table.offset + table.size
                 if end > self.size:
                     raise self.damaged("the section name table ends outside the file")
+                # Sections may share a name, or have the ends of one name for theirs.
+                last = self.data.rfind(b"\0", table.offset, end)
+                known: dict[int, str] = {}
                 for section in found:
-                    if section.name_offset < table.size:
-                        raw_name = self.string(
-                            table.offset + section.name_offset,
-                            end,
-                            f"section {section.index}'s name",
-                        )
-                        section.name = raw_name.decode("ascii", "backslashreplace")
+                    at = section.name_offset
+                    if at < table.size:
+                        name = known.get(at)
+                        if name is None:
+                            name = self._section_name(table.offset + at, last, section.index)
+                            known[at] = name
+                        section.name = name
             self._sections = found
         return self._sections
+
+    def _section_name(self, at: int, last: int, index: int) -> str:
+        """The name at an offset in front of the name table's last NUL; the rest of it is dropped."""
+        if at > last:
+            raise self.damaged(f"section {index}'s name at offset {at} is not a terminated string")
+        most = at + MAX_SECTION_NAME
+        end = self.data.find(b"\0", at, min(most, last + 1))
+        return self.data[at : end if end >= 0 else most].decode("ascii", "backslashreplace")
 
     def _cut_off(self, table: int) -> ElfError:
         """The error for a file that ends before its section header table does."""

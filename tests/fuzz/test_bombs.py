@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.guard import HERE
+from tests.support import bombs
 
 
 def elf_of(sections: dict[str, bytes]) -> bytes:
@@ -100,6 +101,9 @@ BOMBS: list[tuple[str, Callable[[], bytes]]] = [
     ("elf-debug", compressed_zeros),
     ("elf-headers", sections_of_one_name),
     ("elf-symbols", segments_to_search),
+    ("elf-headers", bombs.sections_of_one_long_name),
+    ("elf-headers", bombs.sections_of_ends_of_names),
+    ("elf-append", bombs.sections_of_ends_of_names),
 ]
 
 

@@ -1,0 +1,172 @@
+"""Small shared libraries whose tables were made to cost minutes or gigabytes; dlopen can map them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from envlock.elf.symbols import gnu_hash
+
+NEEDED, HASH, STRTAB, SYMTAB, RELA, RELASZ, RELAENT, STRSZ, SYMENT = 1, 4, 5, 6, 7, 8, 9, 10, 11
+SONAME, RUNPATH, GNU_HASH, VERSYM = 14, 29, 0x6FFFFEF5, 0x6FFFFFF0
+VERDEF, VERNEED, AUDIT = 0x6FFFFFFC, 0x6FFFFFFE, 0x6FFFFEFC
+#: A megabyte of a name, and where an entry of a string table finds it.
+LONG = b"l" * (1 << 20)
+AT = 1
+
+
+def shared_library(
+    strings: bytes,
+    *,
+    entries: Sequence[tuple[int, int]] = (),
+    tables: dict[int, bytes] | None = None,
+    sections: Sequence[int] = (),
+) -> bytes:
+    """A shared library for x86-64 with one segment, which holds the whole file.
+
+    `entries` are dynamic entries, `tables` what a tag's address leads to; `sections` are offsets of
+    section names in `strings`, which is the dynamic string table too.
+    """
+    body = bytearray(64 + 2 * 56)
+    placed = list(entries)
+
+    def place(content: bytes) -> int:
+        body.extend(bytes(-len(body) % 8))
+        body.extend(content)
+        return len(body) - len(content)
+
+    at = place(strings)
+    placed += [(STRTAB, at), (STRSZ, len(strings))]
+    whole = {SYMTAB: bytes(24), **(tables or {})}
+    for tag, content in whole.items():
+        placed.append((tag, place(content)))
+    dynamic = place(b"".join(struct.pack("<QQ", *entry) for entry in [*placed, (0, 0)]))
+    size = 16 * (len(placed) + 1)
+    count = len(sections) + 2 if sections else 0
+    rows = [(0,) * 10, *((name, 1, 0, 0, 64, 0, 0, 0, 1, 0) for name in sections)]
+    rows.append((0, 3, 0, 0, at, len(strings), 0, 0, 1, 0))
+    table = place(b"".join(struct.pack("<IIQQQQIIQQ", *row) for row in rows[: count or None]))
+    header = b"\x7fELF\2\1\1" + bytes(9)
+    header += struct.pack(
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, table if count else 0, 0, 64, 56, 2, 64, count,
+        max(count - 1, 0),
+    )  # fmt: skip
+    header += struct.pack("<IIQQQQQQ", 1, 6, 0, 0, 0, len(body), len(body), 4096)
+    header += struct.pack("<IIQQQQQQ", 2, 6, dynamic, dynamic, dynamic, size, size, 8)
+    body[: len(header)] = header
+    return bytes(body)
+
+
+def sections_of_one_long_name(count: int = 20_000) -> bytes:
+    """Sections that share one long name."""
+    return shared_library(b"\0" + LONG + b"\0", sections=[AT] * count)
+
+
+def sections_of_ends_of_names(count: int = 20_000) -> bytes:
+    """Sections whose names are the ends of one long name."""
+    return shared_library(b"\0" + LONG + b"\0", sections=range(AT, AT + count))
+
+
+def needed_of_one_name(count: int = 4000) -> bytes:
+    """DT_NEEDED entries that share one long name."""
+    return shared_library(b"\0" + LONG + b"\0", entries=[(NEEDED, AT)] * count)
+
+
+def filters_of_one_name(count: int = 60_000) -> bytes:
+    """DT_AUDIT entries that share one long name."""
+    return shared_library(b"\0" + LONG + b"\0", entries=[(AUDIT, AT)] * count)
+
+
+def needed_beyond_number(count: int = 60_000) -> bytes:
+    """More DT_NEEDED entries than any library has."""
+    return shared_library(b"\0" + LONG + b"\0", entries=[(NEEDED, AT + i) for i in range(count)])
+
+
+def _needs(count: int, hashed: int = 0) -> bytes:
+    """DT_VERNEED: one library (name at `AT`) with that many versions, all of its name."""
+    one = struct.pack("<HHIII", 1, count & 0xFFFF, AT, 16, 0)
+    each = [struct.pack("<IHHII", hashed, 0, 2 + i & 0x7FFF, AT, 16) for i in range(count)]
+    each[-1] = each[-1][:12] + bytes(4)
+    return one + b"".join(each)
+
+
+def versions_of_one_name(count: int = 20_000) -> bytes:
+    """Needed versions that share one long name."""
+    return shared_library(b"\0" + LONG + b"\0", tables={VERNEED: _needs(count), VERSYM: bytes(8)})
+
+
+def version_needs_of_one_name(count: int = 10_000) -> bytes:
+    """Libraries that versions are needed from, which share one long name."""
+    strings = b"\0" + LONG + b"\0V\0"
+    short = len(LONG) + 2
+    one = struct.pack("<HHIII", 1, 1, AT, 16, 32) + struct.pack("<IHHII", 0, 0, 2, short, 0)
+    raw = one * count
+    raw = raw[:-20] + bytes(4) + raw[-16:]
+    return shared_library(strings, tables={VERNEED: raw, VERSYM: bytes(8)})
+
+
+def definitions_of_one_name(count: int = 20_000) -> bytes:
+    """Defined versions whose names are the ends of one long name."""
+    rows = b"".join(
+        struct.pack("<HHHHIII", 1, 0, 1 + i & 0x7FFF, 1, 0, 20, 28 if i + 1 < count else 0)
+        + struct.pack("<II", AT + i, 0)
+        for i in range(count)
+    )
+    return shared_library(b"\0" + LONG + b"\0", tables={VERDEF: rows, VERSYM: bytes(8)})
+
+
+def _symbols(names: Sequence[int], section: int) -> bytes:
+    return b"".join(struct.pack("<IBBHQQ", at, 0x12, 0, section, 64, 8) for at in names)
+
+
+def hash_chain(length: int = 20_000, references: int = 2_000, classic: bool = False) -> bytes:
+    """One hash chain that holds all definitions, and references that are looked up in it."""
+    names = [b"r%d" % i for i in range(references)]
+    strings = b"\0" + b"\0".join(names) + b"\0d\0"
+    places, at = [], 1
+    for name in names:
+        places.append(at)
+        at += len(name) + 1
+    symbols = bytes(24) + _symbols(places, 0) + _symbols([at] * length, 1)
+    relocations = b"".join(
+        struct.pack("<QQq", 64, index << 32 | 6, 0) for index in range(1, references + 1)
+    )
+    first = references + 1
+    if classic:
+        chains = [0] * first + [i + 1 for i in range(first, first + length - 1)] + [0]
+        table = struct.pack(f"<III{len(chains)}I", 1, len(chains), first, *chains)
+        tag = HASH
+    else:
+        # A filter that lets everything pass, one bucket, hashes that nothing has.
+        wrong = [gnu_hash(b"nothing") & ~1] * (length - 1) + [gnu_hash(b"nothing") | 1]
+        table = struct.pack(f"<IIIIQI{length}I", 1, first, 1, 0, (1 << 64) - 1, first, *wrong)
+        tag = GNU_HASH
+    tables = {SYMTAB: symbols, tag: table, RELA: relocations}
+    entries = [(SYMENT, 24), (RELASZ, len(relocations)), (RELAENT, 24)]
+    return shared_library(strings, entries=entries, tables=tables)
+
+
+def classic_hash_chain() -> bytes:
+    """`hash_chain` in a classic hash table."""
+    return hash_chain(classic=True)
+
+
+def needed_at_the_limit() -> bytes:
+    """As many and as long names as are read, each another end of one name."""
+    name = b"l" * 4300
+    strings = b"\0" + name + b"\0"
+    return shared_library(
+        strings, entries=[(NEEDED, len(strings) - 256 - i % 200 + 100) for i in range(4096)]
+    )
+
+
+def many_folders(folders: int = 100_000, needed: int = 2000) -> bytes:
+    """Many libraries to be looked for in many folders."""
+    path = b":".join(b"%x" % i for i in range(folders))
+    names = b"".join(b"lib%d.so\0" % i for i in range(needed))
+    strings = b"\0" + path + b"\0" + names
+    entries, at = [(RUNPATH, 1)], len(path) + 2
+    for name in names.split(b"\0")[:-1]:
+        entries.append((NEEDED, at))
+        at += len(name) + 1
+    return shared_library(strings, entries=entries)
