@@ -27,7 +27,15 @@ DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 DF_SYMBOLIC, DF_TEXTREL, DF_STATIC_TLS = 2, 4, 0x10
 DF_1_NODEFLIB, DF_1_NOOPEN, DF_1_PIE = 0x800, 0x40, 0x08000000
 
+#: What names a library that is loaded too.
+LOADING = frozenset((DT_NEEDED, DT_AUXILIARY, DT_FILTER))
+
 MAX_ENTRIES = 1 << 16
+#: DT_NEEDED entries beyond this are refused as damage.
+MAX_NEEDED = 4096
+#: Bytes of the names of one table, which may all be the same long one: `MAX_NEEDED` names as long
+#: as a file's can be.
+MAX_NAMES = 1 << 20
 
 
 class Dynamic:
@@ -38,6 +46,8 @@ class Dynamic:
         self._first: dict[int, int] = {}
         self._all: list[tuple[int, int]] = []
         self._symbols: SymbolTable | None = None
+        self._loads: list[tuple[int, bytes]] | None = None
+        self._needs: tuple[VersionNeed, ...] | None = None
         for tag, value in self._entries():
             self._all.append((tag, value))
             # glibc keeps the last entry of a tag; DT_NEEDED and its kind are walked instead.
@@ -89,7 +99,17 @@ class Dynamic:
             raise self.elf.damaged(f"its dynamic section has no DT_STRTAB, so {what} is unknown")
         if not 0 <= offset < self._strsz:
             raise self.elf.damaged(f"{what} lies outside the dynamic string table")
-        return self.elf.string(self._strtab + offset, self._strtab + self._strsz, what)
+        data, start = self.elf.data, self._strtab + offset
+        end = data.find(b"\0", start, min(self._strtab + self._strsz, start + MAX_NAMES + 1))
+        if end < 0:
+            if self._strsz - offset > MAX_NAMES:
+                raise self.elf.damaged(f"{what} has more than {MAX_NAMES} bytes")
+            raise self.elf.damaged(f"{what} at offset {start} is not a terminated string")
+        return data[start:end]
+
+    def too_long(self, what: str) -> ElfError:
+        """The error for names that have more than `MAX_NAMES` bytes together."""
+        return self.elf.damaged(f"the names of its {what} have more than {MAX_NAMES} bytes in all")
 
     @property
     def string_table(self) -> tuple[int, int]:
@@ -99,7 +119,25 @@ class Dynamic:
     @property
     def needed(self) -> tuple[bytes, ...]:
         """DT_NEEDED names in order."""
-        return tuple(self.string(v, "a DT_NEEDED name") for v in self.values(DT_NEEDED))
+        return tuple([name for tag, name in self.loads if tag == DT_NEEDED])
+
+    @property
+    def loads(self) -> list[tuple[int, bytes]]:
+        """(tag, name) of the libraries that DT_NEEDED, DT_AUXILIARY and DT_FILTER name, in order."""
+        if self._loads is None:
+            # The number first: each of them could be a long string.
+            found = [entry for entry in self._all if entry[0] in LOADING]
+            if len(found) > MAX_NEEDED:
+                raise self.elf.damaged(f"{len(found)} needed libraries are more than {MAX_NEEDED}")
+            named, left = [], MAX_NAMES
+            for tag, value in found:
+                name = self.string(value, "a needed library's name")
+                left -= len(name)
+                if left < 0:
+                    raise self.too_long("needed libraries")
+                named.append((tag, name))
+            self._loads = named
+        return self._loads
 
     def _optional_string(self, tag: int, what: str) -> bytes | None:
         value = self.get(tag)
@@ -142,9 +180,11 @@ class Dynamic:
     @property
     def version_needs(self) -> tuple[VersionNeed, ...]:
         """DT_VERNEED."""
-        from .versions import read_needs
+        if self._needs is None:
+            from .versions import read_needs
 
-        return read_needs(self)
+            self._needs = read_needs(self)
+        return self._needs
 
     @property
     def version_definitions(self) -> VersionDefinitions:

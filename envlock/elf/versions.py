@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dynamic import DT_VERDEF, DT_VERNEED, Dynamic
+from .dynamic import DT_VERDEF, DT_VERNEED, MAX_NAMES, Dynamic
 
 VER_FLG_BASE, VER_FLG_WEAK = 1, 2
 MAX_VERSIONS = 1 << 15
@@ -68,7 +68,7 @@ def read_needs(dynamic: Dynamic) -> tuple[VersionNeed, ...]:
         return ()
     header, aux = elf.struct("HHIII"), elf.struct("IHHII")
     found: list[VersionNeed] = []
-    total = 0
+    total, left = 0, MAX_NAMES
     while True:
         at = elf.offset_of(address, 16, "a version need")
         version, _, file, first, following = elf.unpack(header, at, "a version need")
@@ -84,12 +84,19 @@ def read_needs(dynamic: Dynamic) -> tuple[VersionNeed, ...]:
                 aux, elf.offset_of(place, 16, "a needed version"), "a needed version"
             )
             text = dynamic.string(name, "a needed version's name")
+            left -= len(text)
+            if left < 0:
+                raise dynamic.too_long("needed versions")
             hidden = bool(index & 0x8000)
             versions.append(NeededVersion(text, name_hash, flags, index & 0x7FFF, hidden))
             if not step:
                 break
             place += step
-        found.append(VersionNeed(dynamic.string(file, "a version need's file"), tuple(versions)))
+        library = dynamic.string(file, "a version need's file")
+        left -= len(library)
+        if left < 0:
+            raise dynamic.too_long("needed versions")
+        found.append(VersionNeed(library, tuple(versions)))
         if not following:
             return tuple(found)
         address += following
@@ -104,6 +111,7 @@ def read_definitions(dynamic: Dynamic) -> VersionDefinitions:
     header, aux = elf.struct("HHHHIII"), elf.struct("II")
     by_index: dict[int, bytes] = {}
     names = set()
+    left = MAX_NAMES
     for _ in range(MAX_VERSIONS):
         at = elf.offset_of(address, 20, "a version definition")
         _, flags, index, count, _, first, following = elf.unpack(header, at, "a version definition")
@@ -111,6 +119,9 @@ def read_definitions(dynamic: Dynamic) -> VersionDefinitions:
             place = elf.offset_of(address + first, 8, "a version definition's name")
             name, _ = elf.unpack(aux, place, "a version definition's name")
             text = dynamic.string(name, "a version definition's name")
+            left -= len(text)
+            if left < 0:
+                raise dynamic.too_long("version definitions")
             by_index[index & 0x7FFF] = text
             if not flags & VER_FLG_BASE:
                 names.add(text)

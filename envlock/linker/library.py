@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..elf.dynamic import DT_AUXILIARY, DT_FILTER, DT_NEEDED, DT_SYMBOLIC
+from ..elf.dynamic import DT_NEEDED, DT_SYMBOLIC
 from ..elf.file import PT_GNU_PROPERTY, ElfFile
 from ..errors import ElfError, FileAccessError
 from .header import Host, Rejection, inspect
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from ..elf.relocations import Relocations
     from ..elf.symbols import SymbolTable
     from ..elf.versions import VersionDefinitions, VersionNeed
-
-#: DT_NEEDED entries beyond this are refused as damage.
-MAX_NEEDED = 4096
-_LOADING = frozenset((DT_NEEDED, DT_AUXILIARY, DT_FILTER))
 
 
 class Library:
@@ -50,15 +46,7 @@ class Library:
         self.elf = elf
         self.path = path
         self.identity = (elf.status.st_dev, elf.status.st_ino)
-        dynamic = elf.dynamic
-        loads = [
-            (tag, os.fsdecode(dynamic.string(value, "a needed library's name")))
-            for tag, value in dynamic.entries
-            if tag in _LOADING
-        ]
-        if len(loads) > MAX_NEEDED:
-            raise elf.damaged(f"{len(loads)} needed libraries are more than {MAX_NEEDED}")
-        self.loads = tuple(loads)
+        self.loads = tuple([(tag, os.fsdecode(name)) for tag, name in elf.dynamic.loads])
         self._soname: str | bool | None = False
         self._rpath: str | bool | None = False
         self._runpath: str | bool | None = False

@@ -192,14 +192,18 @@ class _Opening:
                     self.bare[item.path, need.library] = provider.library
                 continue
             names = provider.library.definitions.names
-            every = provider.library.definitions.by_index.values()
+            every: frozenset[bytes] | None = None
             for version in need.versions:
                 if not version.sound:
                     raise library.elf.damaged(
-                        f"the needed version `{_text(version.name)}` has another name's hash, so "
-                        "it is never found"
+                        f"the needed version `{_text(version.name):.100}` has another name's hash, "
+                        "so it is never found"
                     )
-                if version.name in names or version.name in every:
+                if version.name in names:
+                    continue
+                if every is None:
+                    every = frozenset(provider.library.definitions.by_index.values())
+                if version.name in every:
                     continue
                 text = _text(version.name)
                 missing.append(MissingVersion(text, file, provider.path, item.path, version.weak))

@@ -29,6 +29,7 @@ from ..elf.dynamic import (
     DT_VERNEED,
     DT_VERSYM,
 )
+from ..elf.symbols import MAX_NAME
 from ..models.signature import LinkNames, LinkTables
 
 TYPE_CHECKING = False
@@ -163,7 +164,7 @@ def _dynamic(loaded: Loaded) -> str:
         if tag in _PLACES:
             digest.add(tag)
         elif tag in _OTHER_STRINGS:
-            digest.add(tag, loaded.dynamic.string(value, f"the string of tag {tag:#x}"))
+            digest.add(tag, loaded.string(value, f"the string of tag {tag:#x}"))
         else:
             digest.add(tag, _numbers((value,)))
     return digest.hexdigest()
@@ -185,7 +186,7 @@ def _symbols(loaded: Loaded) -> str:
         else:
             name, value, length, info, other, section = fields
         at = start + name
-        stop = find(b"\0", at, end) if at < end else -1
+        stop = find(b"\0", at, min(end, at + MAX_NAME)) if at < end else -1
         if stop < 0:
             raise elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
         # Section numbers change when a tool adds sections; only the reserved ones mean something.

@@ -28,6 +28,7 @@ from ..elf.dynamic import (
     DT_VERDEF,
     DT_VERNEED,
     DT_VERSYM,
+    MAX_NAMES,
 )
 from ..elf.file import (
     PT_DYNAMIC,
@@ -77,6 +78,7 @@ class Loaded:
         self.elf = elf
         self.segments = [s for s in elf.segments if s.type == PT_LOAD]
         self._places: list[tuple[int, int]] = []
+        self._names_left = MAX_NAMES
         self._require_one_view()
         self.dynamic = elf.dynamic
         self._require_terminated()
@@ -103,6 +105,14 @@ class Loaded:
     def read(self, address: int, size: int, what: str) -> bytes:
         """Loaded bytes that stand in the file."""
         return self.elf.read(self.place(address, size, what), size, what)
+
+    def string(self, offset: int, what: str) -> bytes:
+        """A string of the dynamic string table; entries may share a long one, so all are counted."""
+        text = self.dynamic.string(offset, what)
+        self._names_left -= len(text)
+        if self._names_left < 0:
+            raise self.dynamic.too_long("versions and libraries")
+        return text
 
     @property
     def tables(self) -> list[tuple[int, int]]:
@@ -234,7 +244,7 @@ class Loaded:
             version, count, file, first, following = header.unpack(
                 self._record(address, 16, "a version need")
             )
-            need = Need(self.dynamic.string(file, "a version need's file"), (version, count))
+            need = Need(self.string(file, "a version need's file"), (version, count))
             place = address + first
             while True:
                 total += 1
@@ -243,7 +253,7 @@ class Loaded:
                 hashed, flags, index, name, step = aux.unpack(
                     self._record(place, 16, "a needed version")
                 )
-                text = self.dynamic.string(name, "a needed version's name")
+                text = self.string(name, "a needed version's name")
                 need.versions.append((text, (hashed, flags, index)))
                 if not step:
                     break
@@ -269,7 +279,7 @@ class Loaded:
                 if total > MAX_CHAIN:
                     raise self.unlike("its version definitions have no end")
                 name, step = aux.unpack(self._record(place, 8, "a version's name"))
-                names.append(self.dynamic.string(name, "a version's name"))
+                names.append(self.string(name, "a version's name"))
                 if not step:
                     break
                 place += step

@@ -104,6 +104,15 @@ BOMBS: list[tuple[str, Callable[[], bytes]]] = [
     ("elf-headers", bombs.sections_of_one_long_name),
     ("elf-headers", bombs.sections_of_ends_of_names),
     ("elf-append", bombs.sections_of_ends_of_names),
+    ("elf-dynamic", bombs.needed_of_one_name),
+    ("elf-dynamic", bombs.needed_beyond_number),
+    ("elf-dynamic", bombs.needed_at_the_limit),
+    ("elf-dynamic", bombs.versions_of_one_name),
+    ("elf-dynamic", bombs.version_needs_of_one_name),
+    ("elf-dynamic", bombs.definitions_of_one_name),
+    ("statement", bombs.versions_of_one_name),
+    ("statement", bombs.definitions_of_one_name),
+    ("statement", bombs.filters_of_one_name),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support import bombs
 from tests.support.environments import TfEnvironment
 
-OK = 0
+OK, FAILS, UNREADABLE = 0, 1, 3
 #: TensorFlow's own libraries are mapped too; the bombs ask for ten times as much and more.
 ADDRESS_SPACE = 4 << 30
 RUN = """
@@ -34,6 +34,19 @@ def limited(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def said(bomb: Callable[[], bytes], command: str, folder: Path, env: TfEnvironment) -> str:
+    """What a command says of a bomb that it refuses."""
+    path = folder / "bomb.so"
+    path.write_bytes(bomb())
+    options = ["--env", env.prefix] if command in ("check", "stamp") else []
+    done = limited(command, *options, path)
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert done.returncode == UNREADABLE, done.stdout + done.stderr
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert str(path) in line
+    return line
+
+
 @pytest.mark.parametrize("command", ["show", "check", "stamp", "compat"])
 @pytest.mark.parametrize("bomb", [bombs.sections_of_one_long_name, bombs.sections_of_ends_of_names])
 def test_sections_that_share_a_long_name(
@@ -45,3 +58,40 @@ def test_sections_that_share_a_long_name(
     options = ["--env", environment.prefix] if command in ("check", "stamp") else []
     done = limited(command, *options, path)
     assert (done.returncode, "Traceback" in done.stderr) == (OK, False), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("command", ["show", "check", "stamp", "compat"])
+def test_needed_libraries_that_share_a_long_name(
+    command: str, tmp_path: Path, environment: TfEnvironment
+) -> None:
+    line = said(bombs.needed_of_one_name, command, tmp_path, environment)
+    assert "the names of its needed libraries have more than 1048576 bytes in all" in line
+
+
+@pytest.mark.parametrize("command", ["show", "check", "stamp", "compat"])
+def test_more_needed_libraries_than_any_has(
+    command: str, tmp_path: Path, environment: TfEnvironment
+) -> None:
+    line = said(bombs.needed_beyond_number, command, tmp_path, environment)
+    assert "60000 needed libraries are more than 4096" in line
+
+
+@pytest.mark.parametrize("command", ["show", "check", "stamp", "compat"])
+@pytest.mark.parametrize("bomb", [bombs.versions_of_one_name, bombs.version_needs_of_one_name])
+def test_needed_versions_that_share_a_long_name(
+    bomb: Callable[[], bytes], command: str, tmp_path: Path, environment: TfEnvironment
+) -> None:
+    line = said(bomb, command, tmp_path, environment)
+    assert "the names of its needed versions have more than 1048576 bytes in all" in line
+
+
+@pytest.mark.parametrize("command", ["show", "check", "stamp", "compat"])
+def test_as_many_and_as_long_names_as_are_read(
+    command: str, tmp_path: Path, environment: TfEnvironment
+) -> None:
+    path = tmp_path / "bomb.so"
+    path.write_bytes(bombs.needed_at_the_limit())
+    options = ["--env", environment.prefix] if command in ("check", "stamp") else []
+    done = limited(command, *options, path)
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert done.returncode == {"check": FAILS, "stamp": FAILS}.get(command, OK)

@@ -18,6 +18,7 @@ from envlock.linker.prediction import Prediction
 from envlock.linker.resolve import predict
 from envlock.linker.scope import LiveScope
 from tests.linker.workshop import Workshop
+from tests.support import bombs
 
 OUTCOMES = ("ok", "refused", "crash")
 SOURCE = """
@@ -170,3 +171,38 @@ def test_a_needed_name_of_many_kilobytes(tmp_path: Path) -> None:
     f = shop.lib("libf.so", "int f(void) { return 1; }", soname="l" * 9000 + ".so")
     plugin = shop.lib("plugin.so", "int f(void); int g(void) { return f(); }", [f])
     shop.agree(plugin)
+
+
+@pytest.mark.parametrize("length", [255, 256, 4095, 4096, 70_000, 1 << 20])
+@pytest.mark.parametrize("form", [b"l", b"/l", b"/tmp//"])
+def test_needed_names_up_to_a_megabyte(length: int, form: bytes, tmp_path: Path) -> None:
+    """ld.so takes names of any length and leaves it to the kernel to find one too long."""
+    shop = Workshop(tmp_path)
+    name = form + form[-1:] * (length - len(form))
+    plugin = shop.path("plugin.so")
+    plugin.write_bytes(bombs.shared_library(b"\0" + name + b"\0", entries=[(bombs.NEEDED, 1)]))
+    assert not shop.agree(plugin).ok
+
+
+def test_a_longer_needed_name_is_damage(tmp_path: Path) -> None:
+    """ld.so has room for it on its stack, or dies."""
+    shop = Workshop(tmp_path)
+    plugin = shop.path("plugin.so")
+    for length in ((1 << 20) + 1, 9 << 20):
+        strings = b"\0" + b"l" * length + b"\0"
+        plugin.write_bytes(bombs.shared_library(strings, entries=[(bombs.NEEDED, 1)]))
+        assert shop.judge(plugin).outcome != "ok"
+        with pytest.raises(ElfError, match="a needed library's name has more than 1048576 bytes"):
+            shop.predict(plugin)
+
+
+def test_a_long_name_that_is_loaded_already(tmp_path: Path) -> None:
+    """No file can have it, but it is the DT_SONAME of one with a short path."""
+    shop = Workshop(tmp_path)
+    first = shop.path("first.so")
+    strings = b"\0" + b"l" * 70_000 + b"\0./first.so\0"
+    first.write_bytes(bombs.shared_library(strings, entries=[(bombs.SONAME, 1)]))
+    plugin = shop.path("plugin.so")
+    entries = [(bombs.NEEDED, 70_002), (bombs.NEEDED, 1)]
+    plugin.write_bytes(bombs.shared_library(strings, entries=entries))
+    assert shop.agree(plugin).ok
