@@ -8,14 +8,16 @@ import os
 from .errors import InputError
 from .linker.grafts import name_before_graft
 from .models.manifest import Library, LibstdcxxFacts, PlatformFacts
+from .versions import of_glibc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .environment.live import Environment
     from .environment.tensorflow import TensorFlowInstall
+    from .linker.library import Library as ParsedLibrary
     from .linker.prediction import Dependency, Prediction
     from .linker.scope import LiveScope
-    from .models.manifest import NumpyFacts, PythonFacts
+    from .models.manifest import NumpyFacts, Owner, PythonFacts
 
 LIBSTDCXX = "libstdc++.so.6"
 
@@ -67,7 +69,8 @@ class LiveView:
     @property
     def libstdcxx(self) -> LibstdcxxFacts | None:
         """The libstdc++ that the plugin would get."""
-        return libstdcxx_facts(self.scope, self.prediction)
+        found = _libstdcxx(self.scope, self.prediction)
+        return None if found is None else libstdcxx_facts(found[0], found[2])
 
     def library(self, soname: str) -> FoundLibrary | None:
         """A library of the plugin's closure as it is found now; None when it is not in it.
@@ -77,26 +80,28 @@ class LiveView:
         closure = self.prediction.closure if self.prediction else ()
         for dependency in closure:
             if dependency.name == soname:
-                return FoundLibrary(dependency)
+                return FoundLibrary(self.environment, dependency)
         for dependency in closure:
             original = name_before_graft(dependency.name)
             if original is not None and (original + ".").startswith(soname + "."):
-                return FoundLibrary(dependency)
+                return FoundLibrary(self.environment, dependency)
         return None
 
 
 class FoundLibrary:
     """A library of the closure, its facts read when asked for."""
 
-    __slots__ = ("_dependency",)
+    __slots__ = ("_dependency", "_environment")
 
-    def __init__(self, dependency: Dependency) -> None:
+    def __init__(self, environment: Environment, dependency: Dependency) -> None:
+        self._environment = environment
         self._dependency = dependency
 
     @property
     def version(self) -> str | None:
-        """The version in its real file's name."""
-        return file_version(self._dependency)
+        """Its real version."""
+        environment, dependency = self._environment, self._dependency
+        return library_version(environment, dependency, environment.owner_of(dependency.path))
 
     @property
     def build_id(self) -> str | None:
@@ -104,10 +109,9 @@ class FoundLibrary:
         return library_build_id(self._dependency)
 
 
-def file_version(dependency: Dependency) -> str | None:
+def version_in_name(path: str, soname: str) -> str | None:
     """The version in the real file's name behind a soname: `libz.so.1` -> `1.2.13`."""
-    name = os.path.basename(os.path.realpath(dependency.path))
-    soname = dependency.name
+    name = os.path.basename(os.path.realpath(path))
     grafted = name_before_graft(soname)
     if grafted is not None:
         return grafted.partition(".so.")[2] or None
@@ -115,6 +119,25 @@ def file_version(dependency: Dependency) -> str | None:
     if not mark or not soname.startswith(stem + ".so") or not rest.replace(".", "").isdigit():
         return None
     return rest if len(name) > len(soname) else None
+
+
+def library_version(
+    environment: Environment, dependency: Dependency, owner: Owner | None
+) -> str | None:
+    """A library's real version: in its file's name, else that of the package it belongs to."""
+    if of_glibc(dependency.name) and environment.platform.libc == "glibc":
+        return environment.platform.libc_version
+    stated = version_in_name(dependency.path, dependency.name)
+    if stated is not None:
+        return stated
+    if owner is not None:
+        return owner.version
+    tensorflow = environment.tensorflow
+    # A copied folder or a bare build of TensorFlow belongs to no package.
+    own = () if tensorflow is None else tensorflow.library_paths
+    if tensorflow is not None and os.path.realpath(dependency.path) in map(os.path.realpath, own):
+        return tensorflow.version
+    return None
 
 
 def library_build_id(dependency: Dependency) -> str | None:
@@ -129,25 +152,33 @@ def library_build_id(dependency: Dependency) -> str | None:
         return None
 
 
-def libstdcxx_facts(scope: LiveScope, prediction: Prediction | None) -> LibstdcxxFacts | None:
-    """The libstdc++ of the plugin's closure, else the one that the process has loaded."""
-    from .environment.platform import highest
-
-    library, how = None, "loaded"
+def _libstdcxx(
+    scope: LiveScope, prediction: Prediction | None
+) -> tuple[ParsedLibrary | None, str, str | None] | None:
+    """The libstdc++ of the plugin's closure, else the one that the process has loaded: the parsed
+    file, its path, how it was found."""
     for dependency in prediction.closure if prediction else ():
         if dependency.name == LIBSTDCXX:
-            library, how = dependency.library, dependency.how
-    if library is None:
-        loaded = scope.namespace.find(LIBSTDCXX)
-        if loaded is None or loaded.library is None:
-            return None
-        library, how = loaded.library, loaded.how
+            return dependency.library, dependency.path, dependency.found_by
+    loaded = scope.namespace.find(LIBSTDCXX)
+    return None if loaded is None else (loaded.library, loaded.path, loaded.how)
+
+
+def libstdcxx_facts(
+    library: ParsedLibrary | None, found_by: str | None, owner: Owner | None = None
+) -> LibstdcxxFacts:
+    """What a libstdc++ says of itself; no levels where it cannot be read."""
+    from .environment.platform import highest
+
     try:
-        names = library.definitions.names
+        names = library.definitions.names if library is not None else frozenset()
     except InputError:
-        return None
+        names = frozenset()
     return LibstdcxxFacts(
-        found_by=how, glibcxx=highest(names, b"GLIBCXX_"), cxxabi=highest(names, b"CXXABI_")
+        found_by=found_by,
+        glibcxx=highest(names, b"GLIBCXX_"),
+        cxxabi=highest(names, b"CXXABI_"),
+        owner=owner,
     )
 
 
@@ -155,23 +186,24 @@ def platform_facts(
     environment: Environment, scope: LiveScope, prediction: Prediction | None
 ) -> PlatformFacts:
     """Machine, C library and the libstdc++ that counts, with the package that owns it."""
-    found = libstdcxx_facts(scope, prediction)
+    found = _libstdcxx(scope, prediction)
+    facts = None
     if found is not None:
-        loaded = scope.namespace.find(LIBSTDCXX)
-        if loaded is not None:
-            found = found.replace(owner=environment.owner_of(loaded.path))
-    return environment.platform.replace(libstdcxx=found)
+        library, path, found_by = found
+        facts = libstdcxx_facts(library, found_by, environment.owner_of(path))
+    return environment.platform.replace(libstdcxx=facts)
 
 
 def linked_libraries(environment: Environment, prediction: Prediction) -> tuple[Library, ...]:
     """The plugin's closure as the manifest records it."""
+    owned = [(one, environment.owner_of(one.path)) for one in prediction.closure]
     return tuple(
         Library(
             soname=dependency.name,
-            found_by=dependency.how,
-            version=file_version(dependency),
+            found_by=dependency.found_by,
+            version=library_version(environment, dependency, owner),
             build_id=library_build_id(dependency),
-            owner=environment.owner_of(dependency.path),
+            owner=owner,
         )
-        for dependency in prediction.closure
+        for dependency, owner in owned
     )

@@ -17,3 +17,14 @@ def order(version: str | None) -> tuple[int, ...]:
             break
         parts.append(int(digits[:9]))
     return tuple(parts)
+
+
+_GLIBC = frozenset(
+    ("libc.so.6", "libm.so.6", "libmvec.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1")
+    + ("libresolv.so.2", "libutil.so.1", "libanl.so.1", "libnsl.so.1")
+)
+
+
+def of_glibc(soname: str) -> bool:
+    """Whether a library is one of glibc's: they come together and have its version."""
+    return soname in _GLIBC or soname.startswith("ld-linux")

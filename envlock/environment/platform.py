@@ -31,16 +31,6 @@ def read_platform(executable: str) -> PlatformFacts:
     return PlatformFacts(machine=machine, libc=libc, libc_version=version)
 
 
-def libstdcxx_levels(path: str | os.PathLike[str]) -> tuple[str | None, str | None]:
-    """The highest GLIBCXX_ and CXXABI_ version that a libstdc++ defines: ("3.4.30", "1.3.13").
-
-    Raises `FileAccessError` or `ElfError`.
-    """
-    with ElfFile.open(path) as elf:
-        names = elf.dynamic.version_definitions.names
-    return highest(names, b"GLIBCXX_"), highest(names, b"CXXABI_")
-
-
 def highest(names: frozenset[bytes], prefix: bytes) -> str | None:
     """The highest dotted number behind a version name's prefix: of GLIBC_2.2.5 and GLIBC_2.36."""
     best: tuple[int, ...] = ()

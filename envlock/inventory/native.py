@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InputError
+from ..live import LIBSTDCXX, libstdcxx_facts, version_in_name
 from ..models.manifest import LibstdcxxFacts, Owner
 from ..models.snapshot import NativeFacts, NativeLibrary
 
@@ -12,9 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..environment.live import Environment
     from ..linker.scope import LiveScope, LoadedObject
+    from ..linker.search import Found
     from .packages import Installed
-
-LIBSTDCXX = "libstdc++.so.6"
 
 #: What TensorFlow's GPU builds and their plugins dlopen, by the names that releases since 2.5 use.
 CUDA_LIBRARIES = (
@@ -75,14 +75,12 @@ def read_native(environment: Environment, installed: Installed) -> NativeFacts:
     )
 
 
-def _find(scope: LiveScope, name: str, asking: LoadedObject) -> tuple[str, str] | None:
-    """(path, how it is found) of a library that is searched for on behalf of another."""
+def _find(scope: LiveScope, name: str, asking: LoadedObject) -> Found | None:
+    """A library that is searched for on behalf of another."""
     from ..linker.search import NotFound
 
     found = scope.searcher.find(name, asking, scope.main)
-    if isinstance(found, NotFound):
-        return None
-    return found.path, found.how
+    return None if isinstance(found, NotFound) else found
 
 
 def _framework(scope: LiveScope) -> LoadedObject | None:
@@ -96,20 +94,12 @@ def _framework(scope: LiveScope) -> LoadedObject | None:
 def _libstdcxx(
     environment: Environment, installed: Installed, scope: LiveScope
 ) -> LibstdcxxFacts | None:
-    from ..environment.platform import libstdcxx_levels
-
-    framework = _framework(scope)
-    loaded = None if framework is None else scope.namespace.find(LIBSTDCXX)
-    found = _find(scope, LIBSTDCXX, scope.main) if loaded is None else (loaded.path, loaded.how)
+    loaded = None if _framework(scope) is None else scope.namespace.find(LIBSTDCXX)
+    found = loaded or _find(scope, LIBSTDCXX, scope.main)
     if found is None:
         return None
-    path, how = found
-    try:
-        glibcxx, cxxabi = libstdcxx_levels(path)
-    except InputError:
-        return LibstdcxxFacts(found_by=how)
-    owner = owner_of(environment, installed, path)
-    return LibstdcxxFacts(found_by=how, glibcxx=glibcxx, cxxabi=cxxabi, owner=owner)
+    owner = owner_of(environment, installed, found.path)
+    return libstdcxx_facts(found.library, found.how, owner)
 
 
 def _cuda(environment: Environment, installed: Installed, scope: LiveScope) -> list[NativeLibrary]:
@@ -119,16 +109,10 @@ def _cuda(environment: Environment, installed: Installed, scope: LiveScope) -> l
     for name in CUDA_LIBRARIES:
         place = _find(scope, name, asking)
         if place is not None:
-            path = place[0]
-            owner = owner_of(environment, installed, path)
-            found.append(NativeLibrary(name=name, version=_version(path, name), owner=owner))
+            owner = owner_of(environment, installed, place.path)
+            version = version_in_name(place.path, name)
+            found.append(NativeLibrary(name=name, version=version, owner=owner))
     return found
-
-
-def _version(path: str, soname: str) -> str | None:
-    """The version in the real file's name, where it says more than the soname."""
-    real = os.path.basename(os.path.realpath(path))
-    return real.partition(".so.")[2] or None if real != soname else None
 
 
 def owner_of(environment: Environment, installed: Installed, path: str) -> Owner | None:

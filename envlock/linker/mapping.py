@@ -121,7 +121,9 @@ class Mapper:
 
 def _describe(name: str, mapped: LoadedObject, owner: LoadedObject) -> Dependency:
     how = mapped.how if mapped.new else "loaded"
-    return Dependency(name, mapped.path, how, owner.path, mapped.library, mapped.new, mapped.owner)
+    return Dependency(
+        name, mapped.path, how, owner.path, mapped.library, mapped.new, mapped.owner, mapped.how
+    )
 
 
 def _record_missing(result: Mapped, name: str, current: LoadedObject, problem: NotFound) -> None:

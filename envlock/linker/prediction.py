@@ -29,10 +29,10 @@ class Dependency:
     """One library of the closure: under which name it was asked for, by whom, where it is, how.
 
     `owner` is the library whose RPATH or RUNPATH found it. `new` is False for a library that the
-    process had loaded before.
+    process had loaded before; `found_by` is how it was found then.
     """
 
-    __slots__ = ("how", "library", "name", "needed_by", "new", "owner", "path")
+    __slots__ = ("found_by", "how", "library", "name", "needed_by", "new", "owner", "path")
 
     def __init__(
         self,
@@ -43,10 +43,12 @@ class Dependency:
         library: Library | None,
         new: bool,
         owner: str | None = None,
+        found_by: str | None = None,
     ) -> None:
         self.name = name
         self.path = path
         self.how = how
+        self.found_by = found_by or how
         self.needed_by = needed_by
         self.library = library
         self.new = new

@@ -32,7 +32,7 @@ class Library(Record):
     """One library of the plugin's closure, as the build environment resolves it."""
 
     soname: str  # the DT_NEEDED name under which it was asked for
-    found_by: str | None = None  # "runpath", "ld.so.cache", "loaded": see envlock.linker.search
+    found_by: str | None = None  # "runpath", "ld.so.cache", ...: see envlock.linker.prediction
     version: str | None = None  # the real version, where the file or its package tells one
     build_id: str | None = None
     owner: Owner | None = None

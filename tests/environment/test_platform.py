@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from envlock.elf import ElfFile
 from envlock.environment.live import Environment
 from envlock.environment.numpy import read_numpy
-from envlock.environment.platform import highest, libstdcxx_levels, read_platform
-from envlock.errors import ElfError, FileAccessError
+from envlock.environment.platform import highest, read_platform
+from envlock.linker.library import Library
+from envlock.live import libstdcxx_facts
+from envlock.models.manifest import LibstdcxxFacts
 from tests.support import environments
 
 from . import making
@@ -107,7 +110,7 @@ def test_static_program_has_no_dynamic_linker(tmp_path: Path, tool: Callable[[st
     assert read_platform(str(static)).libc is None
 
 
-def test_libstdcxx_levels_as_readelf_sees_them(tool: Callable[[str], str]) -> None:
+def test_levels_of_libstdcxx_as_readelf_sees_them(tool: Callable[[str], str]) -> None:
     said = subprocess.run(
         [tool("gcc"), "-print-file-name=libstdc++.so.6"], capture_output=True, text=True, check=True
     )
@@ -121,16 +124,13 @@ def test_libstdcxx_levels_as_readelf_sees_them(tool: Callable[[str], str]) -> No
         found: list[str] = re.findall(rf"Name: {prefix}_(\d[\d.]*)\b", definitions)
         return max(found, key=lambda text: [int(part) for part in text.split(".")])
 
-    assert libstdcxx_levels(path) == (top("GLIBCXX"), top("CXXABI"))
+    with ElfFile.open(path) as elf:
+        facts = libstdcxx_facts(Library(elf, path), "ld.so.cache")
+    assert (facts.glibcxx, facts.cxxabi) == (top("GLIBCXX"), top("CXXABI"))
 
 
-def test_levels_of_what_is_no_libstdcxx(tmp_path: Path) -> None:
-    text = tmp_path / "libstdc++.so.6"
-    text.write_text("no library\n")
-    with pytest.raises(ElfError):
-        libstdcxx_levels(text)
-    with pytest.raises(FileAccessError):
-        libstdcxx_levels(tmp_path / "absent")
+def test_levels_of_what_is_no_libstdcxx() -> None:
+    assert libstdcxx_facts(None, "runpath") == LibstdcxxFacts(found_by="runpath")
 
 
 def test_highest_compares_numbers() -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from envlock.environment import binary
 from envlock.environment.live import Environment
-from envlock.environment.tensorflow import TensorFlowInstall
+from envlock.environment.tensorflow import FRAMEWORK, TensorFlowInstall
+from envlock.linker.prediction import Dependency
+from envlock.live import library_version
 from envlock.models.record import encode
 from tests.support import environments
 from tests.support.environments import TfEnvironment
@@ -202,6 +204,10 @@ def test_without_any_distribution_the_files_tell_the_release(
     assert found.version == release
     facts = found.facts()
     assert (facts.distribution, facts.manager) == (None, None)
+    # Its libraries belong to no package, but to this release.
+    environment = Environment.open(prefix)
+    framework = Dependency(FRAMEWORK, found.library_paths[0], "runpath", None, None, True)
+    assert library_version(environment, framework, None) == release
 
 
 def test_two_distributions_of_one_folder(borrowed: Borrowed) -> None:
