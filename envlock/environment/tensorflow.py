@@ -29,8 +29,8 @@ SESSION = "python/client/_pywrap_tf_session.so"
 
 # __cplusplus by standard, as far as TensorFlow makes a flag of it; the likeliest first.
 _STANDARDS = {17: 201703, 20: 202002, 14: 201402, 11: 201103}
-#: TensorFlow's own Eigen build file defines this on Linux, for every build since 2.6.
-_EIGEN_MAX_ALIGN_BYTES = 64
+#: What EIGEN_MAX_ALIGN_BYTES can be.
+_ALIGNMENTS = (16, 32, 64, 128)
 
 
 def find_tensorflow(
@@ -240,6 +240,20 @@ class TensorFlowInstall:
             return None
 
     @functools.cached_property
+    def eigen_max_align_bytes(self) -> int | None:
+        """EIGEN_MAX_ALIGN_BYTES as `tf.sysconfig` tells it; None where that does not."""
+        path = self.path_of(SESSION)
+        if path is None or "get_eigen_max_align_bytes" not in self._sysconfig:
+            return None
+        from .returned import returned_number
+
+        try:
+            with _open(path) as elf:
+                return returned_number(elf, _ALIGNMENTS)
+        except InputError:
+            return None
+
+    @functools.cached_property
     def _sysconfig(self) -> str:
         path = os.path.join(self.package_dir, "python", "platform", "sysconfig.py")
         return files.text(path, files.HEADER_LIMIT) or ""
@@ -252,8 +266,8 @@ class TensorFlowInstall:
             flags.append(f"-D_GLIBCXX_USE_CXX11_ABI={int(self.cxx11_abi)}")
         if self.cxx_standard is not None:
             flags.append(f"--std=c++{self.cxx_standard}")
-        if "get_eigen_max_align_bytes" in self._sysconfig:
-            flags.append(f"-DEIGEN_MAX_ALIGN_BYTES={_EIGEN_MAX_ALIGN_BYTES}")
+        if self.eigen_max_align_bytes is not None:
+            flags.append(f"-DEIGEN_MAX_ALIGN_BYTES={self.eigen_max_align_bytes}")
         return tuple(flags)
 
     @property

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from envlock.elf import ElfFile
 from envlock.environment import binary
 from envlock.environment.live import Environment
+from envlock.environment.returned import returned_number
 from envlock.environment.tensorflow import FRAMEWORK, TensorFlowInstall
 from envlock.linker.prediction import Dependency
 from envlock.live import library_version
@@ -304,6 +306,7 @@ def test_damaged_libraries_leave_facts_unknown(content: bytes, borrowed: Borrowe
     facts = found.facts()
     assert (facts.git_version, facts.compiler, facts.cxx11_abi) == (None, None, None)
     assert facts.cxx_standard is None
+    assert facts.compile_flags == ()
     assert facts.version == "2.15.1"
     assert [one.build_id for one in facts.libraries] == [None, None, None]
 
@@ -370,3 +373,67 @@ def test_reading_everything_twice_gives_the_same(tf_env: Callable[[str], TfEnvir
     text = json.dumps(encode(install(env).facts()))
     assert str(env.prefix) not in text
     assert sys.prefix not in text
+
+
+RETURNING = """
+extern void *PyLong_FromSsize_t(long);
+void *abi_flag(void) { return PyLong_FromSsize_t(1); }
+void *alignment(void) { return PyLong_FromSsize_t(ALIGNMENT); }
+void *graph_version(void) { return PyLong_FromSsize_t(1645); }
+long no_python_integer(void) { return 128; }
+#ifdef ANOTHER
+void *another(void) { return PyLong_FromSsize_t(ANOTHER); }
+#endif
+#ifdef TAKEN
+void *(*taken(void))(long) { return PyLong_FromSsize_t; }
+#endif
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize(
+    ("flags", "number"),
+    [
+        (("-O2", "-DALIGNMENT=64"), 64),
+        (("-O0", "-DALIGNMENT=16"), 16),
+        # The stubs of the PLT begin with another instruction.
+        (("-O2", "-DALIGNMENT=32", "PROTECTED"), 32),
+        # Its slot is filled by a relocation of another table.
+        (("-O2", "-DALIGNMENT=32", "-DTAKEN"), 32),
+        (("-O2", "-DALIGNMENT=7"), None),
+        (("-O2", "-DALIGNMENT=32", "-DANOTHER=64"), None),
+    ],
+)
+def test_a_constant_that_a_python_function_returns(
+    compiler: str,
+    flags: tuple[str, ...],
+    number: int | None,
+    tmp_path: Path,
+    tool: Callable[[str], str],
+) -> None:
+    protected = {"gcc": ["-fcf-protection=full", "-Wl,-z,ibtplt"]}.get(
+        compiler, ["-mbranch-protection=standard", "-Wl,-z,force-bti"]
+    )
+    words = [w for flag in flags for w in (protected if flag == "PROTECTED" else [flag])]
+    source, library = tmp_path / "extension.c", tmp_path / "extension.so"
+    source.write_text(RETURNING)
+    command = [tool(compiler), "-shared", "-fPIC", "-nostdlib", *words, source, "-o", library]
+    subprocess.run(command, check=True, capture_output=True)
+    with ElfFile.open(library) as elf:
+        assert returned_number(elf, (16, 32, 64, 128)) == number
+
+
+def test_an_alignment_that_the_binary_does_not_tell_is_not_claimed(borrowed: Borrowed) -> None:
+    """A build of one's own, with another Eigen, and one that says nothing that can be."""
+    prefix, site = borrowed("2.15.1")
+    assert install(prefix).eigen_max_align_bytes == 64
+    module = site / "tensorflow/python/client/_pywrap_tf_session.so"
+    whole = module.read_bytes()
+    module.unlink()
+    # `mov edi, 64; pop; jmp` of the one function.
+    (place,) = (found.start() for found in re.finditer(rb"\xbf\x40\0\0\0\x5d\xe9", whole))
+    for number, said in ((32, 32), (48, None)):
+        module.write_bytes(whole[: place + 1] + bytes([number]) + whole[place + 2 :])
+        found = install(prefix)
+        assert found.eigen_max_align_bytes == said
+        assert ("-DEIGEN_MAX_ALIGN_BYTES=32" in found.compile_flags) == (said is not None)
