@@ -181,8 +181,8 @@ def _dependencies(
     why = f"without a stamp nothing proves that it was built with {names}{words}"
     if suspects.only is None:
         why = (
-            f"without a stamp it can have been built with any of {names}{words}; a release is "
-            "unsafe if it is for one of them, and never if it is one of them"
+            f"without a stamp it can have been built with any of {names}{words}; these count as "
+            "working, every other release as unsafe if a build from even one of these breaks on it"
         )
     return suspects, suspects.only, [_not_compared(why)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..atlas import link
+from ..linker.case import LINK_FLAGS, plural
 from ..models.dependencies import Dependencies
 from ..models.report import Finding, Unchecked, worse
 from .assertions import concerns, failing
@@ -109,11 +110,33 @@ def _link_findings(lack: Missing, release: Release, built: str | None) -> list[F
                 subject=lack.symbols[0],
                 built=built,
                 live=release.version,
-                message=f"{name} does not export {len(lack.symbols)} symbols that the plugin needs",
+                message=f"{name} does not export {plural(len(lack.symbols), 'symbol')} that the "
+                "plugin needs",
                 why="the dynamic linker refuses a plugin with an unresolved symbol",
                 remedy=f"rebuild the plugin against {name}",
                 count=len(lack.symbols),
                 examples=tuple(lack.symbols[:5]),
             )
         )
+    # Where a library that it is linked to is missing, that is why it does not see the symbols.
+    if lack.hidden and not lack.libraries:
+        found.append(_not_linked(lack, name, release.version))
     return found
+
+
+def _not_linked(lack: Missing, name: str, version: str) -> Finding:
+    library = lack.hidden[0][1]
+    count = plural(len(lack.hidden), "symbol")
+    return Finding(
+        rule="not-linked-to-framework",
+        verdict="incompatible",
+        subject=library,
+        live=version,
+        message=f"the plugin is not linked to `{library}`, by which {name} exports {count} that "
+        "it needs",
+        why=f"{name} keeps its libraries out of the global scope: a plugin sees only what it is "
+        "linked to",
+        remedy=f"link it with `$({LINK_FLAGS})`",
+        count=len(lack.hidden),
+        examples=tuple(symbol for symbol, _ in lack.hidden[:5]),
+    )

@@ -69,16 +69,23 @@ def _is_framework_library(name: str) -> bool:
 
 
 class Missing:
-    """Why a release's libraries would not do; empty lists: they would."""
+    """Why a release's libraries would not do; empty lists: they would.
 
-    __slots__ = ("libraries", "symbols")
+    `hidden` are symbols that the release exports, by a library that the plugin is not linked to:
+    the symbol and that library.
+    """
 
-    def __init__(self, libraries: list[str], symbols: list[str]) -> None:
+    __slots__ = ("hidden", "libraries", "symbols")
+
+    def __init__(
+        self, libraries: list[str], symbols: list[str], hidden: list[tuple[str, str]]
+    ) -> None:
         self.libraries = libraries
         self.symbols = symbols
+        self.hidden = hidden
 
     def __bool__(self) -> bool:
-        return bool(self.libraries or self.symbols)
+        return bool(self.libraries or self.symbols or self.hidden)
 
 
 def scope(release: Release, needed: Iterable[str]) -> int:
@@ -109,13 +116,25 @@ def missing(wants: Wants, atlas: Atlas) -> dict[int, Missing]:
         known = {library["soname"] or library["name"] for library in release.libraries}
         libraries = [n for n in wants.needed if _is_framework_library(n) and n not in known]
         visible = scope(release, wants.needed)
-        symbols = [
-            name.decode("utf-8", "replace")
-            for name, bits in memberships
-            if not bits & visible and (bits or _only_framework(name, wants))
-        ]
-        result[release.index] = Missing(_really_missing(libraries), symbols)
+        symbols, hidden = [], []
+        for name, bits in memberships:
+            if bits & visible:
+                continue
+            owner = _exporting(release, bits)
+            if owner is not None:
+                hidden.append((name.decode("utf-8", "replace"), owner))
+            elif bits or _only_framework(name, wants):
+                symbols.append(name.decode("utf-8", "replace"))
+        result[release.index] = Missing(_really_missing(libraries), symbols, hidden)
     return result
+
+
+def _exporting(release: Release, bits: int) -> str | None:
+    """The library of a release that is in a bitmap of units."""
+    for unit, library in zip(release.units, release.libraries):
+        if bits >> unit & 1:
+            return str(library["soname"] or library["name"])
+    return None
 
 
 def _only_framework(name: bytes, wants: Wants) -> bool:
