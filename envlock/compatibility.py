@@ -10,7 +10,7 @@ from .errors import ElfError, UsageError
 from .identity import read_identity
 from .judging import demangled, own_build, possible_origins
 from .manifest_io import read_embedded
-from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease
+from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease, OtherDistribution
 from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from .policies import apply_policy, verdict_of
@@ -18,6 +18,8 @@ from .versions import order
 
 #: The architecture whose releases the atlas describes.
 MACHINE = "x86_64"
+#: Verdicts of releases that take a plugin.
+TAKES = ("compatible", "drifted")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,19 @@ def compat(
     `tensorflow` and `tensorflow-cpu` where they differ for this plugin. Raises `ElfError`,
     `FileAccessError`, `ManifestError`, and `InputError` for an atlas.
     """
+    document, maybe = _answer(plugin, distribution)
+    if maybe is None:
+        return document
+    # Asked for itself, since an unstamped plugin is judged by what it can have been built with.
+    theirs = _takers(_answer(plugin, maybe)[0])
+    more = tuple(version for version in theirs if version not in _takers(document))
+    return (
+        document.replace(other=OtherDistribution(name=maybe, releases=more)) if more else document
+    )
+
+
+def _answer(plugin: str | os.PathLike[str], distribution: str) -> tuple[CompatDocument, str | None]:
+    """The answer for one distribution, and another one that seems to take what this does not."""
     from .abi.assertions import asserts_counts
     from .abi.compat import Answer, all_releases
     from .atlas.collection import open_added, open_atlas
@@ -62,7 +77,8 @@ def compat(
                 )
                 for one in atlases
             ]
-        return CompatDocument(
+        merged = _merged(answers[0], distribution)
+        document = CompatDocument(
             format=COMPAT_FORMAT,
             plugin=PluginSummary(
                 path=elf.path,
@@ -71,11 +87,26 @@ def compat(
                 tensorflow=built,
             ),
             releases=_in_order(
-                [_release(answer) for answer in _merged(answers[0], distribution)],
+                [_release(answer) for answer in merged],
                 [_release(answer, added=True) for more in answers[1:] for answer in more],
             ),
             unchecked=tuple(unchecked),
         )
+        return document, _better(merged, answers[0])
+
+
+def _takers(document: CompatDocument) -> list[str]:
+    """The public releases that take the plugin."""
+    return [r.tensorflow for r in document.releases if not r.added and r.verdict in TAKES]
+
+
+def _better(chosen: list[Answer], answers: list[Answer]) -> str | None:
+    """A distribution with a release that takes the plugin where the chosen one's does not."""
+    refused = {one.release.version for one in chosen if one.verdict not in TAKES}
+    for one in answers:
+        if one.verdict in TAKES and one.release.version in refused:
+            return one.release.distribution
+    return None
 
 
 def _unfit(elf: ElfFile) -> Finding | None:
@@ -116,7 +147,7 @@ def check_release(
 
     Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
     """
-    answer = compat(plugin, distribution=distribution)
+    answer = _answer(plugin, distribution)[0]
     fitting = [r for r in answer.releases if r.tensorflow == version]
     wanted = next((r for r in fitting if not r.added), fitting[0] if fitting else None)
     if wanted is None:

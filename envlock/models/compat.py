@@ -25,11 +25,20 @@ class CompatRelease(Record):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"verdict": VERDICTS}
 
 
+class OtherDistribution(Record):
+    """The distribution that was not asked about, and its releases that take the plugin where those
+    of the one that was do not."""
+
+    name: str
+    releases: tuple[str, ...]
+
+
 class CompatDocument(Record):
     """One plugin against every release; `releases` is empty when it could not be read."""
 
     format: str
     plugin: PluginSummary
     releases: tuple[CompatRelease, ...] = ()
+    other: OtherDistribution | None = None  # None: it takes no more than this one
     unchecked: tuple[Unchecked, ...] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (COMPAT_FORMAT,)}

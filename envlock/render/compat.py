@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from .text import printable
 
 TYPE_CHECKING = False
@@ -34,6 +36,22 @@ def _kind(release: CompatRelease) -> tuple[bool, str, set[str]]:
     return release.added, LABEL[release.verdict], {f.rule for f in release.findings}
 
 
+def _spans(answer: CompatDocument) -> str:
+    """The releases of the other distribution, runs of neighbours as "2.13.0 to 2.15.1"."""
+    assert answer.other is not None
+    spans: list[list[str]] = []
+    known = list(dict.fromkeys(r.tensorflow for r in answer.releases))
+    last = -2
+    for version in answer.other.releases:
+        at = known.index(version)
+        if at == last + 1:
+            spans[-1].append(version)
+        else:
+            spans.append([version])
+        last = at
+    return ", ".join(s[0] if len(s) == 1 else f"{s[0]} to {s[-1]}" for s in spans)
+
+
 def compat_text(answer: CompatDocument) -> str:
     """What `envlock compat` prints."""
     release = answer.plugin.tensorflow
@@ -51,5 +69,9 @@ def compat_text(answer: CompatDocument) -> str:
         elif run[0].added:
             span += " (added)"
         lines.append(f"  {span + ' ':<20}{LABEL[run[0].verdict]:<8}{_reason(run[0])}".rstrip())
+    if answer.other is not None:
+        name = answer.other.name
+        command = f"envlock compat --distribution {name} {quote(answer.plugin.path)}"
+        lines.append(f"  hint: the package `{name}` takes it in {_spans(answer)}: {command}")
     lines += [f"  unchecked: {u.what}: {u.why}" for u in answer.unchecked]
     return "".join(printable(line) + "\n" for line in lines)

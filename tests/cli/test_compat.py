@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
-
 from envlock.compatibility import compat
+from envlock.render.compat import compat_text
 
 #: Exported by the framework library of every release, and by none.
 EXPORTED = ("TF_NewStatus", "TF_DeleteStatus")
@@ -66,3 +67,27 @@ def test_of_an_unstamped_plugin_it_says_how_it_was_judged(tmp_path: Path) -> Non
         "; these count as working, every other release as unsafe if a build from even one of "
         "these breaks on it"
     )
+
+
+def test_it_hints_at_the_distribution_that_takes_what_this_one_does_not(tmp_path: Path) -> None:
+    plugin = using(tmp_path / "p.so", CPP, CUDA)
+    answer = compat(plugin)
+    assert all(r.verdict == "incompatible" for r in answer.releases)
+    theirs = compat(plugin, distribution="tensorflow")
+    assert theirs.other is None
+    assert answer.other is not None
+    assert answer.other.name == "tensorflow"
+    takes = tuple(r.tensorflow for r in theirs.releases if r.verdict == "compatible")
+    assert answer.other.releases == takes != ()
+    (hint,) = [line for line in compat_text(answer).splitlines() if "hint:" in line]
+    assert hint.startswith("  hint: the package `tensorflow` takes it in 2.")
+    command = hint[hint.index("envlock compat") :].split()
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=True
+    )
+    assert " works" in done.stdout
+
+
+def test_there_is_no_hint_where_the_distributions_agree(tmp_path: Path) -> None:
+    plugin = using(tmp_path / "p.so", *EXPORTED)
+    assert compat(plugin).other is None
