@@ -63,7 +63,7 @@ def _only_environment(paths: list[str]) -> str | None:
 
 def scan_text(reports: tuple[Report, ...], *, everything: bool, output: str | None) -> str:
     """One line a plugin, with what is wrong below; the verdict over all first."""
-    from ..render.text import finding_lines, report_text
+    from ..render.text import findings_lines, report_text
     from ..reporting import words
     from ..reporting.text import output_style
 
@@ -80,7 +80,10 @@ def scan_text(reports: tuple[Report, ...], *, everything: bool, output: str | No
         lines.append(f"{word} {words.printable(report.plugin.path)}")
         if report.plugin.error:
             lines.append(f"    {words.printable(report.plugin.error)}")
-        for finding in words.findings_by_severity(report.findings):
-            if everything or finding.verdict in ("unsafe", "incompatible"):
-                lines += [words.printable(line) for line in finding_lines(finding)]
+        shown = [
+            finding
+            for finding in words.findings_by_severity(report.findings)
+            if everything or finding.verdict in ("unsafe", "incompatible")
+        ]
+        lines += [words.printable(line) for line in findings_lines(shown)]
     return "\n".join(lines).rstrip() + "\n"

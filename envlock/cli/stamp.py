@@ -84,7 +84,7 @@ def _stamp(arguments: argparse.Namespace) -> StampDocument:
 
 
 def _text(result: StampDocument) -> str:
-    from ..render.text import finding_lines, printable
+    from ..render.text import findings_lines, printable
 
     assert result.manifest is not None
     tensorflow = result.manifest.tensorflow
@@ -96,6 +96,5 @@ def _text(result: StampDocument) -> str:
     lines += [f"note: {note}" for note in result.notes]
     if result.findings:
         lines.append("forced, although the environment could not load it:")
-        for finding in result.findings:
-            lines += finding_lines(finding)
+        lines += findings_lines(result.findings)
     return "".join(printable(line) + "\n" for line in lines)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..models.report import Finding, Report
 
 LABEL = {
@@ -46,7 +48,7 @@ def headline(report: Report) -> str:
     return f"{report.plugin.path}: {phrase}"
 
 
-def finding_lines(finding: Finding) -> list[str]:
+def finding_lines(finding: Finding, *, remedy: bool = True) -> list[str]:
     """One finding: what is wrong, why it matters, examples, what to do."""
     lines = [f"  {LABEL[finding.verdict]}[{finding.rule}]: {finding.message}"]
     if finding.why:
@@ -57,8 +59,20 @@ def finding_lines(finding: Finding) -> list[str]:
         lines += [f"    - {example}" for example in shown]
         if rest > 0:
             lines.append(f"    - and {rest} more")
-    if finding.remedy:
+    if finding.remedy and remedy:
         lines.append(f"    fix: {finding.remedy}")
+    return lines
+
+
+def findings_lines(findings: Sequence[Finding]) -> list[str]:
+    """Findings, one after the other; a remedy that several share follows the last in its row."""
+    lines: list[str] = []
+    said = set()
+    for at, finding in enumerate(findings):
+        follows = at + 1 < len(findings) and findings[at + 1].remedy == finding.remedy
+        lines += finding_lines(finding, remedy=not follows and finding.remedy not in said)
+        if not follows:
+            said.add(finding.remedy)
     return lines
 
 
@@ -69,8 +83,7 @@ def report_text(report: Report, *, verbose: bool = True) -> str:
     lines = [headline(report)]
     if report.plugin.signed_by is not None:
         lines.append(f"  signed by {report.plugin.signed_by}")
-    for finding in sorted(report.findings, key=lambda f: -VERDICTS.index(f.verdict)):
-        lines += finding_lines(finding)
+    lines += findings_lines(sorted(report.findings, key=lambda f: -VERDICTS.index(f.verdict)))
     if verbose:
         lines += [f"  unchecked: {u.what}: {u.why}" for u in report.unchecked]
     return "".join(printable(line) + "\n" for line in lines)
@@ -81,7 +94,5 @@ def summary(report: Report) -> str:
     decisive = [
         f for f in report.findings if f.verdict == report.verdict or f.rule.startswith("signature-")
     ]
-    lines = [headline(report)]
-    for finding in decisive:
-        lines += finding_lines(finding)
+    lines = [headline(report), *findings_lines(decisive)]
     return "\n".join(printable(line) for line in lines)
