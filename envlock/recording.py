@@ -42,7 +42,7 @@ def build_manifest(
         format=MANIFEST_FORMAT,
         generator=f"tf-envlock {__version__}",
         forced=forced,
-        plugin=plugin,
+        plugin=None if plugin is None else _completed(plugin, evidence),
         tensorflow=None if tensorflow is None else tensorflow.facts(),
         numpy=environment.numpy,
         python=environment.python,
@@ -52,6 +52,15 @@ def build_manifest(
         abi=None if elf is None else _dependencies(elf, checker, evidence),
         registrations=None if elf is None else _registrations(elf, checker, record_ops),
     )
+
+
+def _completed(plugin: PluginIdentity, evidence: Evidence | None) -> PluginIdentity:
+    """The plugin; how it was compiled as its own file and the commands named for it tell."""
+    if evidence is None or not evidence.commands:
+        return plugin
+    from .elf.compilation import completed
+
+    return plugin.replace(compilation=completed(plugin.compilation, evidence.commands))
 
 
 def _registrations(elf: ElfFile, checker: Checker, load: bool) -> Registrations | None:

@@ -13,6 +13,8 @@ from .usage import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..atlas.format import Atlas, Release
     from ..elf import ElfFile
     from .classes import Layout
@@ -65,6 +67,9 @@ class Evidence:
     def __init__(self, elf: ElfFile, *, disassemble: bool = True) -> None:
         self.limits: list[str] = []
         self.covered = False
+        #: How the plugin's sources are compiled, if somebody said it: what each one's compiler
+        #: calls itself, and its arguments.
+        self.commands: list[tuple[Sequence[str], Sequence[str]]] = []
         self.symbols: Symbols = imports.Symbols(elf)
         self.debug: DebugFacts | None = self._read_debug(elf)
         self.code: Code | None = self._read_code(elf) if disassemble else None

@@ -29,6 +29,7 @@ class DebugFacts:
         self.held: set[int] = set()  # type entries of variables and parameters
         reader = Reader(dwarf)
         self.layouts: dict[str, Layout] = reader.read()
+        #: What the compiler of each unit calls itself, with its flags.
         self.producers: set[str] = set()
         #: Mangled names of the virtual functions of all classes that are described.
         self.virtual: set[str] = set()
@@ -72,6 +73,8 @@ class DebugFacts:
                     self.emitted += 1
                     if children and code_depth < 0:
                         code_depth = depth
+            elif tag == dw.TAG_COMPILE_UNIT:
+                self.producers.add(dwarf.text(attributes.get(dw.AT_PRODUCER), unit))
             elif tag == dw.TAG_INLINED:
                 origin = attributes.get(dw.AT_ABSTRACT_ORIGIN)
                 if type(origin) is int:

@@ -198,7 +198,7 @@ def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, t
     covered: set[int] = set()
     used: list[Source] = []
     left_out: list[Source] = []
-    same = True
+    same = proven = True
     facts: DebugFacts | None = None
     with Objects(chosen) as objects:
         for command, path in objects:
@@ -215,14 +215,20 @@ def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, t
                     continue
                 used.append(source)
                 covered.update(address for _, found in places for address in found)
-                same = same and _share(places) >= SAME
-                facts = _merged(facts, DebugFacts(Dwarf(compiled)))
+                alike = _share(places) >= SAME
+                same = same and alike
+                proven = proven and (alike or command.optimised_late)
+                fresh = DebugFacts(Dwarf(compiled))
+                evidence.commands.append((sorted(fresh.producers), command.arguments[1:]))
+                facts = _merged(facts, fresh)
     if facts is None:
         raise InputError(
             f"{_absent(left_out)}, so nothing is known of `{elf.path}`",
             hint="name the commands that it was really built with, and build it before it is "
             "stamped: a changed source, other flags or another compiler make other code",
         )
+    if not proven:
+        evidence.commands = []  # with these flags the compiler makes other code
     notes = [_absent(left_out) + ", left out"] if left_out else []
     evidence.debug = facts
     evidence.limits = [text for text in evidence.limits if not text.startswith("debug info")]

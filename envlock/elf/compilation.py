@@ -15,6 +15,10 @@ from ..models.manifest import Compilation
 from .file import SHT_NOBITS, ElfFile
 from .producers import Producer, debug_table, read_producers
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 MAX_COMMENT = 1 << 20
 MAX_COMMAND_LINES = 16 << 20
 #: Bytes of one symbol's name and of all; overlapping strings could add up to terabytes.
@@ -41,6 +45,8 @@ _FLAG = (
     r"|fsanitize=[\w,-]+|fpack-struct(?:=\d+)?|fopenmp"
     r")"
 )
+#: No other flag that is kept begins so.
+_NDEBUG = "-DNDEBUG"
 _STANDARD = r"(?:-std=(?:c|gnu)\+\+|GNU C\+\+)(\d\w)\b"
 _STANDARDS = {
     "98": 98, "03": 98, "0x": 11, "11": 11, "1y": 14, "14": 14, "1z": 17, "17": 17,
@@ -69,12 +75,14 @@ def read_compilation(elf: ElfFile) -> Compilation:
     """
     producers = read_producers(elf)
     lines = _command_lines(elf)
-    flags = _flags([producer.text for producer in producers] + lines)
+    units = [producer.text for producer in producers] + lines
+    flags = _flags(units)
     names = undefined_names(elf)
     macros = _macros(elf)
     return Compilation(
         compilers=_compilers(elf, producers, lines),
         flags=flags,
+        some_flags=_of_some([_flags([unit]) for unit in units]) if len(units) > 1 else (),
         cxx_standard=_standard(producers, lines, names),
         cxx11_abi=_cxx11_abi(elf, names),
         absl_namespace=_absl(names),
@@ -83,6 +91,72 @@ def read_compilation(elf: ElfFile) -> Compilation:
         eigen_max_align_bytes=_eigen_alignment(flags, macros),
         uses_c_api_only=_c_api_only(names),
     )
+
+
+def completed(
+    found: Compilation, commands: Sequence[tuple[Sequence[str], Sequence[str]]]
+) -> Compilation:
+    """What a file tells, and in its gaps what the commands tell that its sources are compiled with.
+
+    Of each source: what the compiler calls itself, with the flags that it took, and the arguments
+    of the command. Where sources differ, nothing is claimed of the whole.
+    """
+    each = [_in_force(producers, arguments) for producers, arguments in commands]
+    flags = tuple(sorted({*found.flags, *(flag for one in each for flag in one)}))[:256]
+    told: dict[str, object] = {
+        "cxx_standard": _newest([text for group in commands for part in group for text in part]),
+        "eigen_max_align_bytes": _agreed(_eigen_alignment(one, None) for one in each),
+        "ndebug": _agreed(any(flag.startswith(_NDEBUG) for flag in one) for one in each),
+    }
+    if not any(flag.startswith("-m") for flag in found.flags):
+        told["march"] = _agreed(_single(one, "-march=") for one in each)
+        told["some_flags"] = _of_some(each)
+    changes = {n: v for n, v in told.items() if getattr(found, n) in (None, ()) and v is not None}
+    if flags != found.flags:
+        changes["flags"] = flags
+    marked = sorted(name for name in changes if name != "some_flags")
+    return found.replace(**changes, from_command=tuple(marked))
+
+
+def _in_force(producers: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+    """The flags of one source; of those about the same thing the last one, as compilers do it."""
+    words = [word for text in producers for word in text.split()]
+    own = any(word.startswith("-march=") for word in words)
+    pending = ""
+    for word in arguments:
+        if word in ("-D", "-U"):
+            pending = word
+        # Which processor `native` was stands in what the compiler says about itself.
+        elif not (word == "-march=native" and own):
+            words.append(pending + word.replace("--std=", "-std=", 1))
+            pending = ""
+    last: dict[str, str] = {}
+    for word in words:
+        if re.fullmatch(_FLAG, word):
+            stem = word.partition("=")[0]
+            about = (
+                "-D" + stem[2:] if stem.startswith("-U") else re.sub("^-([mf])no-", r"-\1", stem)
+            )
+            last[about] = word
+    return tuple(last.values())
+
+
+def _of_some(units: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The flags of instruction sets that only some units were compiled with.
+
+    Units without any do not count: they are assembly, or their compiler records none.
+    """
+    sets = [{flag for flag in unit if flag.startswith("-m")} for unit in units]
+    sets = [one for one in sets if one]
+    if not sets:
+        return ()
+    return tuple(sorted(sets[0].union(*sets).difference(sets[0].intersection(*sets))))
+
+
+def _agreed(values: Iterable[object]) -> object:
+    """The value of all; None where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def undefined_names(elf: ElfFile) -> bytes:
@@ -189,17 +263,19 @@ def _standard(producers: list[Producer], lines: list[str], names: bytes) -> int 
 
     Debug information may be there for linked-in archives alone, so it does not outweigh the names.
     """
-    found = {
-        _STANDARDS[match]
-        for text in [producer.text for producer in producers] + lines
-        for match in re.findall(_STANDARD, text)
-        if match in _STANDARDS
-    }
-    if not found:
-        found = {_LANGUAGES[p.language] for p in producers if p.language in _LANGUAGES}
-    found.discard(98)
+    newest = _newest([producer.text for producer in producers] + lines)
+    if newest is None:
+        languages = (_LANGUAGES.get(producer.language or 0) for producer in producers)
+        newest = max((one for one in languages if one), default=None)
     if _CXX17_NAMES.search(names):
-        found.add(17)
+        return max(newest or 0, 17)
+    return newest
+
+
+def _newest(texts: Iterable[str]) -> int | None:
+    """The newest C++ standard that compilers or command lines name."""
+    found = {_STANDARDS.get(match, 98) for text in texts for match in re.findall(_STANDARD, text)}
+    found.discard(98)
     return max(found, default=None)
 
 
@@ -251,7 +327,7 @@ def _macros(elf: ElfFile) -> bytes | None:
 def _ndebug(flags: tuple[str, ...], macros: bytes | None, names: bytes) -> bool | None:
     """Whether NDEBUG was defined. GCC leaves -D out of what it records, so no flag proves nothing;
     an imported __assert_fail proves that some unit has live assertions."""
-    defined = any(flag == "-DNDEBUG" or flag.startswith("-DNDEBUG=") for flag in flags)
+    defined = any(flag.startswith(_NDEBUG) for flag in flags)
     if macros is not None:
         defined = defined or b"\0NDEBUG 1\0" in macros or b"\0NDEBUG \0" in macros
     asserts = re.search(rb"(?:\n|^)__assert_fail(?:\n|$)", names) is not None

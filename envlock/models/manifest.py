@@ -54,10 +54,11 @@ class CodeDigest(Record):
 
 
 class Compilation(Record):
-    """How the plugin was compiled, as far as the binary itself tells."""
+    """How the plugin was compiled, as far as the binary itself, or its compile command, tells."""
 
     compilers: tuple[str, ...] = ()  # .comment entries and DWARF producers, without flags
     flags: tuple[str, ...] = ()  # ABI-relevant flags from DW_AT_producer or .GCC.command.line
+    some_flags: tuple[str, ...] = ()  # -m... of `flags` that only part of it was compiled with
     cxx_standard: int | None = None  # 11, 14, 17, 20, ...
     cxx11_abi: bool | None = None  # None: no name in it depends on it
     absl_namespace: str | None = None  # "lts_20230802"; None: uses no absl
@@ -65,6 +66,7 @@ class Compilation(Record):
     march: str | None = None
     eigen_max_align_bytes: int | None = None
     uses_c_api_only: bool | None = None
+    from_command: tuple[str, ...] = ()  # the fields that the named compile command told
 
 
 class PluginIdentity(Record):

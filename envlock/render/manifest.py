@@ -49,16 +49,27 @@ def _identity(plugin: PluginIdentity) -> list[str]:
     return lines + _compilation(plugin.compilation)
 
 
+_COMPILED = {
+    "cxx_standard": "C++ standard",
+    "eigen_max_align_bytes": "Eigen max align",
+    "march": "-march",
+    "ndebug": "NDEBUG",
+}
+
+
 def _compilation(made: Compilation) -> list[str]:
     abi = {True: "1 (std::__cxx11)", False: "0 (old)", None: None}[made.cxx11_abi]
     lines = _row("compiler", "; ".join(made.compilers))
     lines += _row("flags", " ".join(made.flags))
+    lines += _row("  of parts only", " ".join(made.some_flags))
     lines += _row("C++ standard", made.cxx_standard and f"C++{made.cxx_standard}")
     lines += _row("CXX11 ABI", abi)
     lines += _row("absl namespace", made.absl_namespace)
     lines += _row("NDEBUG", made.ndebug)
     lines += _row("-march", made.march)
     lines += _row("Eigen max align", made.eigen_max_align_bytes)
+    told = (_COMPILED.get(name, name) for name in made.from_command)
+    lines += _row("by its command", ", ".join(told))
     return lines + _row("C API only", made.uses_c_api_only)
 
 

@@ -230,10 +230,14 @@ def test_other_flags_than_the_builds_are_noticed(
     releases: dict[int, Framework], atlas: Atlas, tmp_path: Path
 ) -> None:
     plugin = releases[1].build("overrides", tmp_path / "plugin.so")
-    commands = read_line(line(releases[1], tmp_path / "plugin.cc", "-O0"))
-    found, notes = by_sources(plugin, commands, atlas)
+    own = read_line(line(releases[1], tmp_path / "plugin.cc", "-DNDEBUG"))
+    others = read_line(line(releases[1], tmp_path / "plugin.cc", "-O0", "-DNDEBUG"))
+    found, notes = by_sources(plugin, others, atlas)
     assert found.evidence == "code"
     assert "flags or compiler" in notes[0]
+    with ElfFile.open(plugin) as elf:
+        assert "-DNDEBUG" in from_sources(elf, own)[0].commands[0][1]
+        assert from_sources(elf, others)[0].commands == []
 
 
 def test_code_made_by_the_linker_cannot_be_compared(
