@@ -218,7 +218,7 @@ class Checker:
         compilation = None if recorded is None else recorded.compilation
         if plugin is None:
             plugin = read_identity(elf, compilation=compilation)
-        if recorded is not None and _needs_digest(elf, recorded, plugin):
+        if recorded is not None and needs_digest(elf, recorded, plugin):
             plugin = read_identity(elf, compilation=compilation, digest=True)
         if prediction is None:
             prediction = self.predict(elf)
@@ -309,7 +309,7 @@ class Checker:
         return unreadable_report(path, error, self.summary)
 
 
-def _needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
+def needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
     """Whether the code has to tell that a manifest is this file's: where no build-id can.
 
     GNU strip takes PT_GNU_RELRO away together with a build-id. The digest tells initialised data

@@ -1,22 +1,23 @@
 """What changes do to plugins: every finding of the check joined to the change that explains it.
 
 Where the side after the change is a live environment, its plugins are checked as `envlock check`
-does. Where it is only recorded, the same rules judge the recorded facts, and what needs the files
-is listed as unchecked.
+does. Where it is only recorded, so are the plugins whose files are at hand, with the atlas in the
+place of its libraries; of others the stamps are judged, and what needs the files is listed as
+unchecked.
 """
 
 from __future__ import annotations
 
 from ..models.drift import Change, Effect
 from ..models.policy import DEFAULT
-from ..models.report import VERDICTS, EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
+from ..models.report import VERDICTS, Finding, Report, Unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..models.manifest import LibstdcxxFacts, Manifest, NumpyFacts, PythonFacts, TensorFlowFacts
     from ..models.policy import PolicyFile
+    from .recorded import Plugin
     from .sides import Facts
 
 _HARM = VERDICTS.index("unsafe")
@@ -50,45 +51,57 @@ def plugin_reports(
     """A report on each plugin that the side after the change has, or that is compared with it."""
     if after.environment is not None:
         return _live_reports(before, after, policy)
-    stamped: list[tuple[str, str | None, Manifest]] = [
-        (entry.path, entry.stamp, entry.manifest)
-        for entry in (after.plugins or {}).values()
-        if entry.manifest is not None
-    ]
-    if before.manifest is not None and before.plugin_path is not None:
-        stamped.append((before.plugin_path, None, before.manifest))
-    if after.lock is not None:
-        # Nothing says that a lock file's environment loses the plugins there are now.
-        stamped += [
-            (entry.path, entry.stamp, entry.manifest)
-            for entry in (before.plugins or {}).values()
-            if entry.manifest is not None
-        ]
-    unchecked = [
-        Unchecked(
-            what=f"plugin `{entry.path}`",
-            why="it is not stamped, and its file is not at hand"
-            if entry.problem is None
-            else entry.problem,
-        )
-        for entry in (after.plugins or {}).values()
-        if entry.manifest is None
-    ]
-    unchecked += [
-        Unchecked(what=f"plugin `{path}`", why="its linked-in note does not describe the plugin")
-        for path, _, manifest in stamped
-        if manifest.plugin is None
-    ]
-    stamped = [one for one in stamped if one[2].plugin is not None]
-    if not stamped:
+    plugins, unchecked = _recorded_plugins(before, after)
+    if not plugins:
         return (), tuple(unchecked)
     if after.tensorflow is None:
-        unchecked.append(
-            Unchecked(what="the plugins", why=f"`{after.side.label}` has no TensorFlow")
-        )
-        return (), tuple(unchecked)
-    reports = [_recorded_report(*one, after, policy) for one in stamped]
-    return tuple(reports), tuple(unchecked)
+        why = f"`{after.side.label}` has no TensorFlow"
+        return (), (*unchecked, Unchecked(what="the plugins", why=why))
+    from ..checking import trusted_keys
+    from .recorded import Judge
+
+    judge = Judge(after, policy, trusted_keys(policy))
+    return tuple(judge.report(plugin) for plugin in plugins), tuple(unchecked)
+
+
+def _recorded_plugins(before: Facts, after: Facts) -> tuple[list[Plugin], list[Unchecked]]:
+    """The plugins that can be judged against a side which is only recorded, and the others."""
+    from .recorded import Plugin
+
+    had = before.plugins or {}
+    files = _files_at_hand(before)
+    plugins: list[Plugin] = []
+    for entry in (after.plugins or {}).values():
+        old = had.get(entry.path)
+        # The file of the side before stands for what the side after records only if it is that.
+        same = old is not None and old.digest is not None and old.digest == entry.digest
+        file = files.get(entry.path) if same else None
+        plugins.append(Plugin(entry.path, entry.stamp, entry.manifest, file, entry.problem))
+    if before.plugin_path is not None:
+        path = before.plugin_path
+        plugins.append(Plugin(path, None, before.manifest, path))
+    if after.lock is not None:
+        # Nothing says that a lock file's environment loses the plugins there are now.
+        plugins += [
+            Plugin(entry.path, entry.stamp, entry.manifest, files.get(entry.path), entry.problem)
+            for entry in had.values()
+        ]
+    unchecked = [
+        Unchecked(what=f"plugin `{plugin.path}`", why=plugin.obstacle)
+        for plugin in plugins
+        if plugin.obstacle is not None
+    ]
+    return [plugin for plugin in plugins if plugin.obstacle is None], unchecked
+
+
+def _files_at_hand(before: Facts) -> dict[str, str]:
+    """The files of a live side's plugins, by the path under which they are recorded."""
+    if before.environment is None or not before.plugins:
+        return {}
+    from .plugins import environment_plugins, relative
+
+    environment = before.environment
+    return {relative(environment, path): path for path in environment_plugins(environment)}
 
 
 def _live_reports(
@@ -110,92 +123,6 @@ def _live_reports(
             return tuple(checker.check(path) for path in paths), ()
     except EnvironmentUnreadable as error:
         return (), (Unchecked(what="the plugins", why=error.message),)
-
-
-class RecordedView:
-    """Recorded facts as the rules see an environment (`rules.base.Live`)."""
-
-    def __init__(self, facts: Facts, tensorflow: TensorFlowFacts) -> None:
-        self._facts = facts
-        self.tensorflow = tensorflow
-        self.distribution = tensorflow.distribution
-        self.manager = tensorflow.manager
-
-    @property
-    def numpy(self) -> NumpyFacts | None:
-        """numpy, as far as recorded."""
-        from ..models.manifest import NumpyFacts
-
-        if self._facts.numpy is not None:
-            return self._facts.numpy
-        package = self._facts.pip.get("numpy") or self._facts.conda.get("numpy")
-        if package is None or package.version is None:
-            return None
-        return NumpyFacts(version=package.version)
-
-    @property
-    def python(self) -> PythonFacts:
-        """The interpreter; "unknown" compares as another one."""
-        from ..models.manifest import PythonFacts
-
-        return self._facts.python or PythonFacts(version="unknown", implementation="unknown")
-
-    @property
-    def libc_version(self) -> str | None:
-        """The C library's version."""
-        return None if self._facts.libc is None else self._facts.libc.rpartition(" ")[2]
-
-    @property
-    def libstdcxx(self) -> LibstdcxxFacts | None:
-        """libstdc++."""
-        return self._facts.libstdcxx
-
-    def library(self, soname: str) -> None:
-        """None: the closure of a plugin is not recorded."""
-
-
-def _recorded_report(
-    path: str, stamp: str | None, manifest: Manifest, after: Facts, policy: PolicyFile
-) -> Report:
-    from ..policies import apply_policy, verdict_of
-    from ..rules import RULES, Comparison
-
-    assert after.tensorflow is not None
-    summary = EnvironmentSummary(
-        python=None if after.python is None else after.python.version,
-        tensorflow=after.tensorflow.version,
-        distribution=after.tensorflow.distribution,
-    )
-    assert manifest.plugin is not None
-    comparison = Comparison(manifest.plugin, manifest, RecordedView(after, after.tensorflow))
-    findings: list[Finding] = []
-    unchecked = [
-        Unchecked(
-            what="what the dynamic linker would say",
-            why="the environment is only recorded, its libraries are not at hand",
-        )
-    ]
-    for rule in RULES:
-        if rule.id == "python-version" and after.python is None:
-            continue
-        for answer in rule.applies(comparison):
-            if isinstance(answer, Finding):
-                findings.append(answer)
-            else:
-                unchecked.append(answer)
-    kept = apply_policy(tuple(findings), policy)
-    return Report(
-        plugin=PluginSummary(
-            path=path,
-            stamped=True,
-            stamp=stamp,
-            tensorflow=manifest.tensorflow.version if manifest.tensorflow else None,
-        ),
-        environment=summary,
-        verdict=verdict_of(kept),
-        findings=kept,
-        unchecked=tuple(unchecked),
-    )
 
 
 # --- joining -------------------------------------------------------------------------------------
