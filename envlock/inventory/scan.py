@@ -35,7 +35,7 @@ _METHODS = (0, 8)
 class Candidate:
     """A file that may be a plugin: on disk, or a member of a wheel.
 
-    Or, with a `problem`, a folder that has none to look at.
+    Or, with a `problem`, what cannot be read, and a folder that has none to look at.
     """
 
     __slots__ = ("member", "path", "problem")
@@ -56,9 +56,8 @@ class Candidate:
 def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
     """Every shared library under the paths, wheels looked into, each file once, in order.
 
-    Folders without any are among them, and those that cannot be read. A file that is named itself
-    is a candidate whatever it is called. Raises `FileAccessError` for a path that does not exist,
-    `InputError` for a wheel that is none.
+    Folders without any are among them, with a problem, as is what cannot be read, so that the
+    others are still looked at. A file that is named itself is a candidate whatever it is called.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
@@ -66,7 +65,8 @@ def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
             mode = os.stat(path).st_mode
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise FileAccessError(f"`{path}` cannot be read: {reason}") from None
+            yield Candidate(path, problem=FileAccessError(f"`{path}` cannot be read: {reason}"))
+            continue
         if stat.S_ISDIR(mode):
             unread: list[OSError] = []
             found = sorted([*libraries_below(path), *_wheels_below(path, unread.append)])
@@ -98,8 +98,12 @@ def _wheels_below(folder: str, failed: Callable[[OSError], object]) -> Iterator[
 
 
 def _members(wheel: str) -> Iterator[Candidate]:
-    with open_wheel(wheel) as archive:
-        names = sorted({info.filename for info in archive.infolist()})
+    try:
+        with open_wheel(wheel) as archive:
+            names = sorted({info.filename for info in archive.infolist()})
+    except InputError as error:
+        yield Candidate(wheel, problem=error)
+        return
     for name in names:
         if is_library_name(name.rpartition("/")[2]):
             yield Candidate(wheel, name)
@@ -134,6 +138,7 @@ def scan(
 ) -> tuple[Report, ...]:
     """A report on each plugin; libraries that are none are left out.
 
+    What cannot be read gets a report without a verdict.
     `progress` is told how many are done, how many there are, and which is next.
     """
     everything = list(candidates(paths))

@@ -14,7 +14,6 @@ import pytest
 
 from envlock.checking import Checker
 from envlock.elf import ElfFile
-from envlock.errors import FileAccessError, InputError
 from envlock.inventory.plugins import environment_plugins, is_library_name, is_plugin
 from envlock.inventory.scan import candidates, scan
 from envlock.models.report import Report
@@ -127,9 +126,10 @@ def test_a_real_folder_of_wheels(wheel: Path, checker: Checker) -> None:
 def test_a_damaged_wheel_is_one_line(checker: Checker, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x-1-py3-none-any.whl"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is damaged") as caught:
-        scan([str(path)], checker)
-    assert "\n" not in caught.value.message
+    (report,) = scan([str(path)], checker)
+    assert report.verdict is None
+    assert "is damaged" in (report.plugin.error or "")
+    assert "\n" not in (report.plugin.error or "")
 
 
 def test_a_member_that_is_a_bomb(checker: Checker, tmp_path: Path) -> None:
@@ -159,9 +159,33 @@ def test_members_that_point_out_of_the_wheel(
     assert not Path("/absolute.so").exists()
 
 
-def test_a_missing_path(checker: Checker) -> None:
-    with pytest.raises(FileAccessError, match="No such file"):
-        scan(["/nowhere"], checker)
+def test_a_missing_path_and_a_damaged_wheel_void_nothing_else(
+    tree: Path, checker: Checker, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "x-1-py3-none-any.whl"
+    damaged.touch()
+    plugin = tree / "deep/er/_minimal.so"
+    missing, judged, broken = scan(["/nowhere.so", str(plugin), str(damaged)], checker)
+    assert (missing.verdict, missing.plugin.path) == (None, "/nowhere.so")
+    assert missing.plugin.error == "`/nowhere.so` cannot be read: No such file or directory"
+    assert (judged.verdict, judged.plugin.path) == ("compatible", str(plugin))
+    assert (broken.verdict, broken.plugin.path) == (None, str(damaged))
+
+
+@pytest.mark.parametrize("command", ["scan", "report"])
+@pytest.mark.parametrize("format", ["text", "json", "sarif", "junit", "markdown", "html"])
+def test_a_missing_path_beside_a_plugin_in_every_format(
+    tree: Path, env: TfEnvironment, command: str, format: str
+) -> None:
+    arguments = [command, "libops.so.1.2", "nope.so", "--env", str(env.prefix), "--format", format]
+    done = subprocess.run(
+        [sys.executable, "-m", "envlock", *arguments], capture_output=True, text=True, cwd=tree
+    )
+    assert done.returncode == 3
+    # SARIF has results only, and a plugin that fits has none.
+    assert "libops.so.1.2" in done.stdout or format == "sarif"
+    assert "nope.so" in done.stdout
+    assert done.stdout.count("cannot be read") == done.stdout.count("No such file") > 0
 
 
 def test_progress_is_told(tree: Path, checker: Checker) -> None:
