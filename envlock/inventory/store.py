@@ -12,6 +12,7 @@ import re
 import sqlite3
 import sys
 import zlib
+from shlex import quote
 
 from ..errors import InputError, UsageError, WriteError
 from ..models.record import ValidationError, decode, encode
@@ -47,6 +48,8 @@ CREATE TABLE snapshots (
     document BLOB NOT NULL
 )
 """
+#: Bytes in which the table's definition stands: SQLite's first page is not larger.
+_HEAD = 1 << 16
 _INDEX = "CREATE INDEX by_name ON snapshots (name, id)"
 _COLUMNS = "id, name, saved, environment, fingerprint, packages, tensorflow, plugins"
 
@@ -126,10 +129,27 @@ class Store:
             ) from None
         if "readonly" in text or "unable to open" in text or "disk" in text:
             raise WriteError(f"the store `{self.path}` cannot be used: {text}") from None
+        if not self._ours():
+            raise InputError(
+                f"`{self.path}` is no envlock store: {text}",
+                hint="name the file of a history with `--store FILE`, or leave it out for your own",
+            ) from None
+        moved = f"mv {quote(self.path)} {quote(self.path + '.damaged')}"
         raise InputError(
             f"the store `{self.path}` is damaged: {text}",
-            hint=f"move it away and start a new one: mv {self.path} {self.path}.damaged",
+            hint=f"move it away and start a new one: {moved}",
         ) from None
+
+    def _ours(self) -> bool:
+        """Whether a damaged file was a store, so that it may be told to be moved away."""
+        # What `$ENVLOCK_STORE` names can be anything, as what `--store` names.
+        if not os.environ.get("ENVLOCK_STORE") and self.path == default_path():
+            return True
+        try:
+            with open(self.path, "rb") as file:
+                return _CREATE.strip().encode() in file.read(_HEAD)
+        except OSError:
+            return False
 
     def _bound(self) -> None:
         """No value is longer than the file, whatever a damaged row says; Python 3.11 and later."""

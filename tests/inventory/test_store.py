@@ -161,6 +161,44 @@ def test_a_newer_layout_is_refused(taken: Snapshot, tmp_path: Path) -> None:
         Store(str(path))
 
 
+def test_a_file_that_is_no_store_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    path = tmp_path / "passwd"
+    path.write_text("root:x:0:0:root:/root:/bin/bash\n")
+    with pytest.raises(InputError, match="is no envlock store: file is not a database") as caught:
+        Store(str(path))
+    assert "mv " not in (caught.value.hint or "")
+
+
+def test_a_damaged_store_is_moved_away_by_the_command_in_the_hint(
+    taken: Snapshot, tmp_path: Path
+) -> None:
+    path = tmp_path / "a history.sqlite3"
+    with Store(str(path), create=True) as store:
+        store.save("x", "/env", taken)
+    raw = bytearray(path.read_bytes())
+    raw[:16] = bytes(16)
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="is damaged") as caught:
+        Store(str(path))
+    _, _, command = (caught.value.hint or "").partition(": ")
+    subprocess.run(command, shell=True, check=True)
+    assert Path(f"{path}.damaged").read_bytes() == raw
+    assert not path.exists()
+
+
+def test_the_users_own_history_is_one_whatever_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ENVLOCK_STORE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    path = tmp_path / "envlock/history.sqlite3"
+    path.parent.mkdir()
+    path.write_bytes(bytes(4096))
+    with pytest.raises(InputError, match="is damaged") as caught:
+        Store()
+    assert "mv " in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("blob", [b"", b"garbage", None, 7])
 def test_a_damaged_entry_is_one_line(taken: Snapshot, tmp_path: Path, blob: object) -> None:
     path = tmp_path / "history.sqlite3"
