@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def find_changes(before: Facts, after: Facts) -> tuple[list[Change], list[Unchecked]]:
     """All differences, and what could not be compared."""
     unchecked: list[Unchecked] = []
+    interpreter = list(_interpreter(before, after, unchecked))
+    native = list(_native(before, after, unchecked))
     changes = [
-        *_interpreter(before, after, unchecked),
-        *_native(before, after, unchecked),
-        *package_changes(before, after, unchecked),
+        *interpreter,
+        *native,
+        *package_changes(before, after, unchecked, native),
         *_files(before, after),
         *_plugins(before, after, unchecked),
         *_variables(before, after, unchecked),

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
+from shlex import quote
 
+from ..environment.distributions import UNKNOWN
 from ..models.snapshot import Problem
+from .versions import version_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..environment.distributions import Distribution
     from ..environment.live import Environment
+    from ..models.snapshot import CondaPackage
     from .packages import Installed
 
 SHOWN = 20
@@ -30,11 +34,12 @@ _LARGEST = 1 << 34
 class Edits:
     """Files of one package that differ from what was installed, and those that are gone."""
 
-    __slots__ = ("gone", "manager", "modified", "package")
+    __slots__ = ("gone", "manager", "modified", "package", "remedy")
 
-    def __init__(self, manager: str, package: str) -> None:
+    def __init__(self, manager: str, package: str, remedy: str) -> None:
         self.manager = manager
         self.package = package
+        self.remedy = remedy
         self.modified: list[tuple[str, str]] = []  # path, digest as it is now
         self.gone: list[str] = []
 
@@ -56,9 +61,42 @@ def find_problems(
     problems += _metadata(environment, installed)
     problems += _two_managers(environment, installed)
     problems += _tensorflows(environment)
-    problems += _versions(environment)
+    problems += _versions(environment, installed)
     problems.sort(key=lambda p: (p.kind, p.subject, p.message))
     return tuple(problems), frozenset(edited)
+
+
+# --- what to do ----------------------------------------------------------------------------------
+
+
+def _pip_command(name: str, version: str) -> str:
+    """Installs the same version again: without one pip takes the newest."""
+    wanted = name if version == UNKNOWN else f"{name}=={version}"
+    return f"pip install --force-reinstall --no-deps {quote(wanted)}"
+
+
+def _conda_command(name: str, packages: Iterable[CondaPackage]) -> str:
+    """Installs the same version and build again, as far as they are known."""
+    for one in packages:
+        if one.name == name and one.version is not None:
+            wanted = f"{name}={one.version}" + (f"={one.build}" if one.build else "")
+            return f"conda install --force-reinstall {quote(wanted)}"
+    return f"conda install --force-reinstall {quote(name)}"
+
+
+def _remove_command(environment: Environment, one: Distribution) -> str | None:
+    """Removes a dist-info folder; a snapshot holds no absolute path, so Python is asked for it."""
+    paths = environment.paths
+    version = ".".join(map(str, paths.version))
+    own = os.path.join(paths.prefix, "lib", f"python{version}", "site-packages")
+    if os.path.realpath(one.site) != os.path.realpath(own):
+        return None
+    asked = """$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"""
+    return f'rm -r "{asked}"/{quote(one.folder_name)}'
+
+
+def _then(*commands: str | None) -> str | None:
+    return " && ".join(command for command in commands if command) or None
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -72,12 +110,13 @@ def _all_edits(
             yield one.site, pip_edits(one, full=full)
     prefix = environment.paths.prefix
     for record, name, paths in installed.paths:
-        yield prefix, conda_edits(prefix, record.path, name, paths, full=full)
+        command = _conda_command(name, installed.packages)
+        yield prefix, conda_edits(prefix, record.path, name, command, paths, full=full)
 
 
 def pip_edits(one: Distribution, *, full: bool) -> Edits:
     """Compare a distribution's files with its RECORD."""
-    edits = Edits("pip", one.canonical_name)
+    edits = Edits("pip", one.canonical_name, _pip_command(one.canonical_name, one.version))
     installed = _time(os.path.join(one.path, "RECORD"))
     if installed is None:
         return edits
@@ -120,10 +159,10 @@ def _slow(edits: Edits, one: Distribution, line: bytes, installed: int) -> None:
 
 
 def conda_edits(
-    prefix: str, record: str, name: str, paths: Iterable[object], *, full: bool
+    prefix: str, record: str, name: str, remedy: str, paths: Iterable[object], *, full: bool
 ) -> Edits:
     """Compare a conda package's files with its prefix record's `paths_data`."""
-    edits = Edits("conda", name)
+    edits = Edits("conda", name, remedy)
     installed = _time(record)
     if installed is None:
         return edits
@@ -223,11 +262,6 @@ def _edit_problems(edits: Edits) -> Iterator[Problem]:
     from ..environment.files import plain
     from .fingerprint import digest
 
-    command = (
-        f"pip install --force-reinstall --no-deps {edits.package}"
-        if edits.manager == "pip"
-        else f"conda install --force-reinstall {edits.package}"
-    )
     modified = sorted((plain(path), now) for path, now in edits.modified)
     gone = sorted(map(plain, edits.gone))
     if modified:
@@ -236,7 +270,7 @@ def _edit_problems(edits: Edits) -> Iterator[Problem]:
             kind="modified-files",
             subject=edits.package,
             message=f"{files} changed since {edits.manager} installed `{edits.package}`",
-            remedy=command,
+            remedy=edits.remedy,
             paths=tuple(path for path, _ in modified[:SHOWN]),
             count=len(modified),
             digest=digest([list(pair) for pair in modified]),
@@ -247,7 +281,7 @@ def _edit_problems(edits: Edits) -> Iterator[Problem]:
             kind="missing-files",
             subject=edits.package,
             message=f"{files} missing that {edits.manager} installed for `{edits.package}`",
-            remedy=command,
+            remedy=edits.remedy,
             paths=tuple(gone[:SHOWN]),
             count=len(gone),
             digest=digest(gone),
@@ -266,7 +300,7 @@ def _metadata(environment: Environment, installed: Installed) -> Iterator[Proble
                 kind="damaged-metadata",
                 subject=one.folder_name,
                 message=f"`{one.folder_name}`: {damage}",
-                remedy=f"remove it, then pip install --force-reinstall {one.key.strip('~')}",
+                remedy=_repair(environment, one),
             )
         elif one.path in installed.editable:
             yield Problem(
@@ -277,12 +311,16 @@ def _metadata(environment: Environment, installed: Installed) -> Iterator[Proble
             )
         first = seen.setdefault((one.site, one.key), one)
         if first is not one and damage is None:
+            old, new = sorted((first, one), key=lambda d: version_key(d.version))
             yield Problem(
                 kind="duplicate-metadata",
                 subject=one.canonical_name,
                 message=f"`{one.canonical_name}` is recorded twice in one folder: "
                 f"{first.version} and {one.version}",
-                remedy=f"pip install --force-reinstall {one.canonical_name}",
+                remedy=_then(
+                    _remove_command(environment, old),
+                    _pip_command(new.canonical_name, new.version),
+                ),
             )
     for package in installed.packages:
         if package.problem is not None:
@@ -290,8 +328,20 @@ def _metadata(environment: Environment, installed: Installed) -> Iterator[Proble
                 kind="damaged-metadata",
                 subject=package.name,
                 message=f"conda's record of `{package.name}`: {package.problem}",
-                remedy=f"conda install --force-reinstall {package.name}",
+                remedy=_conda_command(package.name, installed.packages),
             )
+
+
+def _repair(environment: Environment, one: Distribution) -> str | None:
+    """What to do about damaged metadata; pip cannot always install over it."""
+    remove = _remove_command(environment, one)
+    if not one.folder_name.startswith("~"):
+        return _then(remove, _pip_command(one.key.replace("_", "-"), one.version))
+    # What is left of an interrupted installation has lost a part of its name in the folder's.
+    name = one.canonical_name
+    if "~" in name or environment.distributions.find(name) is not None:
+        return remove
+    return _then(remove, _pip_command(name, one.version))
 
 
 def _two_managers(environment: Environment, installed: Installed) -> Iterator[Problem]:
@@ -323,7 +373,10 @@ def _two_managers(environment: Environment, installed: Installed) -> Iterator[Pr
             kind="two-managers",
             subject=one.canonical_name,
             message=message,
-            remedy=f"pip uninstall {one.canonical_name} && conda install --force-reinstall {owner}",
+            remedy=_then(
+                f"pip uninstall {quote(one.canonical_name)}",
+                _conda_command(owner, installed.packages),
+            ),
         )
 
 
@@ -348,33 +401,45 @@ def _tensorflows(environment: Environment) -> Iterator[Problem]:
     if found is None or len(found.distributions) < 2:
         return
     names = [f"`{one.canonical_name}` {one.version}" for one in found.distributions]
-    keys = " ".join(one.canonical_name for one in found.distributions)
+    keys = " ".join(quote(one.canonical_name) for one in found.distributions)
     right = found.distributions[0]
     yield Problem(
         kind="two-tensorflows",
         subject="tensorflow",
         message=f"{' and '.join(names)} are installed in one place, the files are a mixture",
-        remedy=f"pip uninstall {keys} && pip install {right.canonical_name}=={right.version}",
+        remedy=f"pip uninstall {keys} && {_pip_command(right.canonical_name, right.version)}",
     )
 
 
-def _versions(environment: Environment) -> Iterator[Problem]:
+def _versions(environment: Environment, installed: Installed) -> Iterator[Problem]:
     """Packages whose code says another version than their metadata; or than what is imported."""
     found = environment.tensorflow
     if found is not None:
         from ..environment.headers import read_tensorflow_version
 
+        one, record = found.distribution, found.conda_record
+        name = one.canonical_name if one is not None else record.name if record else "tensorflow"
         stated = read_tensorflow_version(found.include_dir)
         if stated is not None and not _agree(stated, found.version):
-            yield _mismatch("tensorflow", "its headers", stated, found.version)
+            command = _pip_command(name, stated)
+            if record is not None:
+                command = _conda_command(record.name, installed.packages)
+            message = f"the headers of `{name}` are those of {stated}"
+            yield _mismatch("tensorflow", message, found.version, command)
         imported = found.imported_version
         if imported is not None and not _agree(imported, found.version):
-            yield _mismatch("tensorflow", "the imported one", imported, found.version)
+            message = f"this process imported `{name}` {imported} and has to be started anew"
+            yield _mismatch("tensorflow", message, found.version, None)
     numpy = environment.numpy
     if numpy is not None:
         one = environment.distributions.find("numpy")
         if one is not None and not _agree(numpy.version, one.version):
-            yield _mismatch("numpy", "its code", numpy.version, one.version)
+            command = _pip_command("numpy", numpy.version)
+            owner = installed.brought(one)
+            if owner is not None:
+                command = _conda_command(owner, installed.packages)
+            message = f"the code of `numpy` is that of {numpy.version}"
+            yield _mismatch("numpy", message, one.version, command)
 
 
 def _agree(one: str, other: str) -> bool:
@@ -387,10 +452,11 @@ def _plain(version: str) -> str:
     return version.partition("+")[0].replace("-", "").replace(".dev", "dev")
 
 
-def _mismatch(subject: str, where: str, stated: str, recorded: str) -> Problem:
+def _mismatch(subject: str, message: str, recorded: str, command: str | None) -> Problem:
+    # The code is what is installed: it says which version the metadata has to be of.
     return Problem(
         kind="version-mismatch",
         subject=subject,
-        message=f"{where} of `{subject}` is {stated}, the installed metadata says {recorded}",
-        remedy=f"pip install --force-reinstall --no-deps {subject}=={recorded}",
+        message=f"{message}, its metadata says {recorded}",
+        remedy=command,
     )

@@ -8,7 +8,7 @@ from .versions import direction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import TypeVar, Union
 
     from ..models.snapshot import CondaPackage, PipPackage
@@ -19,11 +19,22 @@ if TYPE_CHECKING:
 
 #: conda packages that bring the libstdc++ which is reported as such.
 _LIBSTDCXX_PACKAGES = ("libstdcxx", "libstdcxx-ng")
+#: Sides that hold a digest of what each package's RECORD lists.
+_WITH_RECORDS = {"environment", "snapshot", "saved"}
+_RECORDS = (
+    "its RECORD is empty or gone, so nothing tells whether its files are still those",
+    "its RECORD lists its files, before there was none",
+)
 
 
-def package_changes(before: Facts, after: Facts, unchecked: list[Unchecked]) -> Iterator[Change]:
-    """Every difference between the packages of two sides, one a package."""
-    skip = _already_told(before, after)
+def package_changes(
+    before: Facts, after: Facts, unchecked: list[Unchecked], native: Iterable[Change] = ()
+) -> Iterator[Change]:
+    """Every difference between the packages of two sides, one a package.
+
+    `native` is what was reported of TensorFlow, libstdc++ and so on.
+    """
+    skip = _already_told(before, after, {change.subject for change in native})
     with_conda = before.knows_conda and after.knows_conda
     if with_conda:
         for change in _moved(before, after):
@@ -32,7 +43,9 @@ def package_changes(before: Facts, after: Facts, unchecked: list[Unchecked]) -> 
             skip.add(change.subject)
     missing = [0]
     pairs = _Pairs(before, after, skip, missing)
-    yield from pairs.compare("pip", before.pip, after.pip, pip_build)
+    recorded = {before.side.kind, after.side.kind} <= _WITH_RECORDS
+    other_build = recorded_build if recorded else pip_build
+    yield from pairs.compare("pip", before.pip, after.pip, other_build)
     if with_conda:
         yield from pairs.compare("conda", before.conda, after.conda, conda_build)
     elif before.conda or after.conda:
@@ -50,17 +63,23 @@ def package_changes(before: Facts, after: Facts, unchecked: list[Unchecked]) -> 
         )
 
 
-def _already_told(before: Facts, after: Facts) -> set[str]:
-    """Packages whose change is reported as that of what they bring."""
+def _already_told(before: Facts, after: Facts, subjects: set[str]) -> set[str]:
+    """Packages whose change is reported as that of what they bring, one of `subjects`.
+
+    Where nothing was reported of that, or its package is not known on one side (its metadata is
+    gone), the packages have to speak for themselves.
+    """
     told = set()
-    if before.tensorflow is not None and after.tensorflow is not None:
-        for tensorflow in (before.tensorflow, after.tensorflow):
-            if tensorflow.distribution is not None:
-                told.add(tensorflow.distribution.lower().replace("_", "-"))
-    if before.libstdcxx is not None and after.libstdcxx is not None:
+    old, new = before.tensorflow, after.tensorflow
+    if "TensorFlow" in subjects and old is not None and new is not None:
+        names = (old.distribution, new.distribution)
+        if None not in names:
+            told |= {name.lower().replace("_", "-") for name in names if name is not None}
+    if "libstdc++" in subjects:
         for libstdcxx in (before.libstdcxx, after.libstdcxx):
-            if libstdcxx.owner is not None and libstdcxx.owner.name in _LIBSTDCXX_PACKAGES:
-                told.add(libstdcxx.owner.name)
+            owner = None if libstdcxx is None else libstdcxx.owner
+            if owner is not None and owner.name in _LIBSTDCXX_PACKAGES:
+                told.add(owner.name)
     return told
 
 
@@ -148,6 +167,8 @@ class _Pairs:
             after=second,
             message=f"`{new.name}` {first} -> {second}"
             if first != second
+            else f"`{new.name}` {second}: {other_build}"
+            if other_build in _RECORDS
             else f"`{new.name}` {second} is another build of the same version",
             details=tuple(details),
         )
@@ -202,6 +223,15 @@ def pip_build(old: PipPackage, new: PipPackage) -> str | None:
     if old.tags != new.tags:
         return f"wheel: {' '.join(old.tags)} -> {' '.join(new.tags)}"
     return f"contents: {old.contents[:19]} -> {new.contents[:19]}"
+
+
+def recorded_build(old: PipPackage, new: PipPackage) -> str | None:
+    """As `pip_build`, between sides that hold the record of a package's files where there is one."""
+    found = pip_build(old, new)
+    if found is None and (old.contents is None) != (new.contents is None):
+        editable = new.direct_url is not None and new.direct_url.editable
+        found = None if editable else _RECORDS[old.contents is None]
+    return found
 
 
 def conda_build(old: CondaPackage, new: CondaPackage) -> str | None:

@@ -267,6 +267,57 @@ def test_another_distribution_name(place: Place) -> None:
         uv_into(place.env.python, "--no-deps", f"tensorflow-cpu=={VERSION}")
 
 
+def metadata_of(place: Place, package: str) -> Path:
+    return next(place.env.site_packages.glob(f"{package}-*.dist-info"))
+
+
+def test_the_metadata_of_tensorflow_vanished(place: Place) -> None:
+    """The libraries are as they were, so nobody but the package itself can tell."""
+    info = metadata_of(place, "tensorflow_cpu")
+    aside = Path(shutil.move(info, info.parent / "tensorflow_cpu.aside"))
+    try:
+        document = place.drift()
+        assert document.before.digests["packages"] != document.after.digests["packages"]
+        change = changes(document)["tensorflow-cpu"]
+        assert (change.kind, change.before) == ("removed", VERSION)
+        assert change.message == f"`tensorflow-cpu` {VERSION} is gone"
+    finally:
+        aside.rename(info)
+    assert place.drift().changes == ()
+
+
+@pytest.mark.parametrize("package", ["tensorflow_cpu", "keras"])
+def test_an_emptied_record(place: Place, package: str) -> None:
+    record = metadata_of(place, package) / "RECORD"
+    kept = record.with_name("kept")
+    record.rename(kept)
+    record.touch()
+    try:
+        change = changes(place.drift())[package.replace("_", "-")]
+        assert (change.part, change.kind, change.verdict) == ("packages", "changed", "drifted")
+        assert "its RECORD is empty or gone" in change.message
+    finally:
+        kept.replace(record)
+    assert place.drift().changes == ()
+
+
+def test_another_version_in_the_metadata_than_in_the_code(place: Place) -> None:
+    """The remedy names the distribution that is installed, in the version that its code is of."""
+    metadata = metadata_of(place, "tensorflow_cpu") / "METADATA"
+    kept = metadata.rename(metadata.with_name("kept"))
+    metadata.write_bytes(kept.read_bytes().replace(VERSION.encode(), b"9.9.9", 1))
+    try:
+        messages = {c.message: c.details for c in place.drift().changes}
+        details = messages[
+            f"the headers of `tensorflow-cpu` are those of {VERSION}, its metadata says 9.9.9"
+        ]
+        command = f"pip install --force-reinstall --no-deps tensorflow-cpu=={VERSION}"
+        assert details == (f"to undo: `{command}`",)
+    finally:
+        kept.replace(metadata)
+    assert place.drift().changes == ()
+
+
 def test_a_plugin_replaced(place: Place) -> None:
     target = place.ops / "_minimal.so"
     kept = target.read_bytes()

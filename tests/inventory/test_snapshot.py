@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.inventory.packaging_world import (
     make_wheel,
     new_venv,
     pip_install,
+    run,
     site_packages,
     uv_install,
 )
@@ -141,6 +143,66 @@ def test_edited_and_missing_files(env: Path, integrity: str) -> None:
     assert found["modified-files alpha"].count == 2
     assert "--force-reinstall" in (found["modified-files alpha"].remedy or "")
     assert problems(env, "none") == {}
+
+
+def paste(env: Path, command: str, wheels: Path) -> None:
+    """Run a remedy in a shell that has the environment active, with an index of newer files too."""
+    newer = wheels / "newer"
+    if not newer.is_dir():
+        newer.mkdir()
+        make_wheel(newer, "alpha", "1.1")
+        make_wheel(newer, "beta", "2.1")
+    pip = env / "bin/pip"
+    pip.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --python {env}/bin/python "$@"\n')
+    pip.chmod(0o755)
+    more = {
+        "PATH": f"{env}/bin:{os.environ['PATH']}",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": f"{wheels} {newer}",
+    }
+    run("sh", "-ec", command, **more)
+    pip.unlink()
+
+
+def test_remedies_put_back_what_was_installed(env: Path, wheels: Path) -> None:
+    """Pasted as they stand; the version stays, although the index has a newer one."""
+    site = site_packages(env)
+    before = snapshot(env).digests.packages
+    edit(site / "alpha/__init__.py", b"")
+    (site / "beta/__init__.py").unlink()
+    for problem in snapshot(env).problems:
+        paste(env, problem.remedy or "", wheels)
+    assert problems(env) == {}
+    assert snapshot(env).digests.packages == before
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256))])
+def test_remedies_for_damaged_metadata(env: Path, wheels: Path, content: bytes) -> None:
+    before = snapshot(env).digests.packages
+    edit(site_packages(env) / "alpha-1.0.dist-info/METADATA", content)
+    (found,) = (p for p in snapshot(env).problems if p.kind == "damaged-metadata")
+    assert str(env) not in (found.remedy or "")
+    paste(env, found.remedy or "", wheels)
+    assert snapshot(env).digests.packages == before
+    assert problems(env) == {}
+
+
+def test_remedies_for_leftovers_and_duplicates(env: Path, wheels: Path) -> None:
+    """What pip left half removed has lost a letter of its name: nobody else's may be installed."""
+    site = site_packages(env)
+    before = snapshot(env).digests.packages
+    shutil.copytree(site / "beta-2.0.dist-info", site / "beta-1.9.dist-info")
+    metadata = site / "beta-1.9.dist-info/METADATA"
+    edit(metadata, b"Metadata-Version: 2.1\nName: beta\nVersion: 1.9\n")
+    (site / "alpha-1.0.dist-info").rename(site / "~lpha-1.0.dist-info")
+    (site / "~eta-1.9.dist-info").mkdir()
+    found = problems(env)
+    named = " ".join(p.remedy or "" for p in found.values()).split()
+    assert "lpha" not in {word.partition("==")[0] for word in named}
+    for problem in found.values():
+        paste(env, problem.remedy or "", wheels)
+    assert problems(env) == {}
+    assert snapshot(env).digests.packages == before
 
 
 def test_two_edits_of_one_file_are_told_apart(env: Path) -> None:
