@@ -12,7 +12,7 @@ from .elf import ElfFile
 from .environment.live import Environment
 from .errors import EnvironmentUnreadable, EnvlockError, FileAccessError, InputError
 from .identity import read_identity, uses_numpy_api
-from .judging import AbiAnswer, judge_abi, releases_that_fit
+from .judging import AbiAnswer, judge_abi
 from .linker.resolve import predict
 from .live import LiveView
 from .manifest_io import read_embedded
@@ -21,7 +21,6 @@ from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, U
 from .policies import apply_policy, resolve_policy, verdict_of
 from .registration import judge_registrations
 from .rules import RULES, Comparison
-from .rules.base import install_command
 from .rules.stamp import missing_stamp
 
 TYPE_CHECKING = False
@@ -32,12 +31,11 @@ if TYPE_CHECKING:
 
     from .linker.prediction import Prediction
     from .linker.scope import LiveScope
-    from .models.manifest import Manifest, PluginIdentity
+    from .models.manifest import Manifest, PluginIdentity, TensorFlowFacts
     from .trust.verify import Verifier
 
 #: Fewer plugins than this are checked faster than children are started.
 PARALLEL_FROM = 8
-SKEW = "tensorflow-skew"
 NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
 
 
@@ -222,11 +220,11 @@ class Checker:
             plugin = read_identity(elf, compilation=compilation, digest=True)
         if prediction is None:
             prediction = self.predict(elf)
-        built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
-        linker_findings = self._explain(prediction, plugin, built)
+        recorded_for = manifest.tensorflow if manifest is not None else None
+        built = None if recorded_for is None else recorded_for.version
+        linker_findings = self._explain(prediction, plugin, recorded_for)
         live = LiveView(self.environment, self.scope, prediction)
         refused = any(finding.verdict == "incompatible" for finding in linker_findings)
-        linker_findings = self._with_fitting_releases(linker_findings, elf, manifest, live)
         abi = AbiAnswer()
         if not refused:
             abi = judge_abi(
@@ -249,7 +247,9 @@ class Checker:
             origin_told=bool(abi.unchecked),
             uses_numpy_api=manifest is not None and uses_numpy_api(elf),
         )
-        findings: list[Finding] = [*linker_findings, *abi.findings]
+        findings = [*linker_findings, *abi.findings]
+        if refused or comparison.abi_unsafe:
+            findings = self._with_releases(findings, elf, manifest, live)
         if manifest is None and self.policy.require_stamp:
             findings.append(missing_stamp(plugin.name))
         unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
@@ -283,27 +283,21 @@ class Checker:
         )
 
     def _explain(
-        self, prediction: Prediction, plugin: PluginIdentity, stamped_for: str | None
+        self, prediction: Prediction, plugin: PluginIdentity, recorded: TensorFlowFacts | None
     ) -> tuple[Finding, ...]:
         if prediction.unremarkable:
             return ()  # the good case does not pay for importing what explains the bad ones
         from .linker.causes import explain
 
-        return explain(prediction, plugin, self.environment, stamped_for)
+        return explain(prediction, plugin, self.environment, recorded)
 
-    def _with_fitting_releases(
-        self, findings: tuple[Finding, ...], elf: ElfFile, manifest: Manifest | None, live: LiveView
-    ) -> tuple[Finding, ...]:
-        """The same findings; where another TensorFlow is the remedy, it names those that fit."""
-        if not any(finding.rule == SKEW for finding in findings):
-            return findings
-        fits = releases_that_fit(elf, manifest, live.distribution)
-        if not fits:
-            return findings
-        built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
-        best = built if built in fits else fits[-1]
-        remedy = f"{install_command(live, f'=={best}')}  # fits: {', '.join(fits)}"
-        return tuple(f.replace(remedy=remedy) if f.rule == SKEW else f for f in findings)
+    def _with_releases(
+        self, findings: list[Finding], elf: ElfFile, manifest: Manifest | None, live: LiveView
+    ) -> list[Finding]:
+        from .remedies import Target, with_releases
+
+        target = Target(live.place, live.distribution, live.tensorflow.version)
+        return with_releases(findings, elf, manifest, target)
 
     def _unreadable(self, path: str, error: InputError) -> Report:
         return unreadable_report(path, error, self.summary)

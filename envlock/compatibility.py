@@ -68,12 +68,12 @@ def _answer(plugin: str | os.PathLike[str], distribution: str) -> tuple[CompatDo
             unchecked: list[Unchecked] = []
             answers = [[Answer(r, (problem,), ()) for r in one.releases] for one in atlases]
         else:
-            needed, built, unchecked = _dependencies(elf, manifest, atlas, distribution)
+            needed, built, unchecked = dependencies_of(elf, manifest, atlas, distribution)
             wants = Wants(elf)
             asserting = asserts_counts(elf, wants.symbols)
             answers = [
                 all_releases(
-                    wants, needed, one, built, origin=_origin(built, one), asserting=asserting
+                    wants, needed, one, built, origin=origin_of(built, one), asserting=asserting
                 )
                 for one in atlases
             ]
@@ -180,7 +180,7 @@ def _trust(plugin: str | os.PathLike[str], policy: PolicyFile) -> tuple[Finding,
         return trusted.judge(elf).findings
 
 
-def _dependencies(
+def dependencies_of(
     elf: ElfFile, manifest: Manifest | None, atlas: Atlas, distribution: str
 ) -> tuple[Dependencies | Suspects | None, str | None, list[Unchecked]]:
     """What the plugin depends on, the release that it was built with, what is not known."""
@@ -218,7 +218,7 @@ def _dependencies(
     return suspects, suspects.only, [_not_compared(why)]
 
 
-def _origin(built: str | None, atlas: Atlas) -> tuple[Atlas, Release] | None:
+def origin_of(built: str | None, atlas: Atlas) -> tuple[Atlas, Release] | None:
     """The release that a plugin was built with, where another atlas holds it."""
     if built is None or atlas.find(built) is not None:
         return None

@@ -165,10 +165,7 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
             )
         recorded = dependencies(Evidence.of(elf), origin.atlas, origin.release)
     place = _origin(manifest, live.atlas)
-    findings, unchecked = compare(recorded, live.atlas, live.release, (), built, place)
-    if any(finding.verdict == "unsafe" for finding in findings):
-        fits = fitting_releases(elf, recorded, built, live.release.distribution)
-        findings, unchecked = compare(recorded, live.atlas, live.release, fits, built, place)
+    findings, unchecked = compare(recorded, live.atlas, live.release, built, place)
     if recorded.evidence == "code" and not live.atlas.shipped and not _own(manifest):
         unchecked.append(
             Unchecked(
@@ -202,39 +199,6 @@ def _own(manifest: Manifest) -> bool:
     return known is not None and not known.atlas.shipped
 
 
-def fitting_releases(
-    elf: ElfFile, recorded: Dependencies, built: str | None, distribution: str
-) -> list[str]:
-    """The public releases of a distribution that link and whose binary interface fits."""
-    from .abi.assertions import asserts_counts
-    from .abi.compat import all_releases, fitting
-    from .atlas.collection import open_atlas
-    from .atlas.link import Wants
-
-    wants = Wants(elf)
-    asserting = asserts_counts(elf, wants.symbols)
-    answers = all_releases(wants, recorded, open_atlas(), built, asserting=asserting)
-    return fitting(answers, distribution)
-
-
-def releases_that_fit(
-    elf: ElfFile, manifest: Manifest | None, distribution: str | None
-) -> list[str]:
-    """The public releases that take a plugin, oldest first; for a remedy, so it never raises.
-
-    For an unstamped plugin, those that it can have been built with.
-    """
-    name = distribution or "tensorflow-cpu"
-    try:
-        if manifest is not None and manifest.tensorflow is not None and manifest.abi is not None:
-            return fitting_releases(elf, manifest.abi, manifest.tensorflow.version, name)
-        from .atlas.collection import open_atlas
-
-        return [release.version for release in possible_origins(elf, open_atlas(), name)[0]]
-    except InputError:
-        return []
-
-
 def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
     from .abi.unstamped import Suspects
     from .atlas.collection import open_atlas
@@ -248,7 +212,7 @@ def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
 
         needed, known = own
         version, place = known.release.version, (known.atlas, known.release)
-        findings, unchecked = compare(needed, live.atlas, live.release, (), version, place)
+        findings, unchecked = compare(needed, live.atlas, live.release, version, place)
         return AbiAnswer(findings, unchecked, known=True, origin=version)
     if not possible and live.atlas.shipped:
         return _unknown("no release of the atlas exports what the plugin needs")
@@ -318,7 +282,7 @@ def compiled_otherwise(
         return ()
     from .abi.findings import compare
 
-    findings, _ = compare(recorded, known.atlas, known.release, (known.release.version,))
+    findings, _ = compare(recorded, known.atlas, known.release)
     return demangled([finding for finding in findings if finding.verdict == "unsafe"])
 
 

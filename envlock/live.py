@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .environment.live import Environment
     from .environment.tensorflow import TensorFlowInstall
+    from .installing import Place
     from .linker.library import Library as ParsedLibrary
     from .linker.prediction import Dependency, Prediction
     from .linker.scope import LiveScope
@@ -50,6 +51,13 @@ class LiveView:
         if self.tensorflow.conda_record is not None:
             return "conda"
         return None if self.tensorflow.distribution is None else "pip"
+
+    @functools.cached_property
+    def place(self) -> Place:
+        """The environment, for commands that change it."""
+        from .installing import Place
+
+        return Place(self.manager, self.environment.paths)
 
     @property
     def numpy(self) -> NumpyFacts | None:

@@ -60,9 +60,7 @@ def all_releases(
         elif dependencies is None:
             answers.append(Answer(release, (), ()))
         elif isinstance(dependencies, Dependencies):
-            answers.append(
-                Answer(release, *compare(dependencies, atlas, release, (), built, origin))
-            )
+            answers.append(Answer(release, *compare(dependencies, atlas, release, built, origin)))
         elif dependencies.includes(atlas, release):
             answers.append(Answer(release, (), ()))
         else:
@@ -72,16 +70,6 @@ def all_releases(
             findings = (failing(release.version), *last.findings)
             answers.append(Answer(release, findings, last.unchecked))
     return answers
-
-
-def fitting(answers: Sequence[Answer], distribution: str | None = None) -> list[str]:
-    """The versions that take the plugin, oldest first."""
-    return [
-        answer.release.version
-        for answer in answers
-        if answer.verdict in ("compatible", "drifted")
-        and distribution in (None, answer.release.distribution)
-    ]
 
 
 def _link_findings(lack: Missing, release: Release, built: str | None) -> list[Finding]:

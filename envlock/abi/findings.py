@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..models.report import Finding, Unchecked
-from ..versions import order
 from .compare import Drift, drifts
 
 TYPE_CHECKING = False
@@ -28,8 +27,6 @@ WEAK = (
     "tensorflow::core::WeakRefCounted",
     "tensorflow::core::WeakRefCounted::WeakRefData",
 )
-#: Releases that a remedy lists.
-MAX_NAMED = 12
 _RULES = {
     "size": "abi-class-size",
     "member": "abi-class-layout",
@@ -45,15 +42,13 @@ def compare(
     dependencies: Dependencies,
     atlas: Atlas,
     live: Release,
-    fitting: Sequence[str] = (),
     built: str | None = None,
     origin: tuple[Atlas, Release] | None = None,
 ) -> tuple[list[Finding], list[Unchecked]]:
     """Findings of a plugin's dependencies against one release that the atlas knows.
 
-    `fitting` are releases known to take the plugin, for the remedy; `built` is the release that
-    the plugin was built with, where that is known, and `origin` where it is looked up, if that is
-    another atlas.
+    `built` is the release that the plugin was built with, where that is known, and `origin` where
+    it is looked up, if that is another atlas.
     """
     found, unseen = drifts(dependencies, atlas, live.abi)
     groups: dict[tuple[str, str, str], list[Drift]] = {}
@@ -67,7 +62,7 @@ def compare(
         groups.setdefault((drift.cls, _RULES[drift.kind], verdict), []).append(drift)
     via = {use.name: use.via for use in dependencies.classes}
     findings = [
-        _finding(cls, rule, verdict, group, atlas, origin, live, fitting, built, via.get(cls))
+        _finding(cls, rule, verdict, group, atlas, origin, live, built, via.get(cls))
         for (cls, rule, verdict), group in groups.items()
     ]
     findings.sort(key=lambda f: (f.verdict != "unsafe", f.rule, f.subject))
@@ -137,7 +132,6 @@ def _finding(
     atlas: Atlas,
     origin: tuple[Atlas, Release] | None,
     live: Release,
-    fitting: Sequence[str],
     built: str | None,
     via: str | None,
 ) -> Finding:
@@ -176,7 +170,7 @@ def _finding(
         live=values[1],
         message=text,
         why=why,
-        remedy=_remedy(live, fitting, built),
+        remedy=f"rebuild the plugin against {now}",
         count=len(group),
         examples=(via,) if via else (),
     )
@@ -235,18 +229,3 @@ def _shift(group: Sequence[Drift]) -> str:
         else:
             return ""
     return f"{shifts.pop():+d}" if len(shifts) == 1 and len(group) > 1 else ""
-
-
-def _remedy(live: Release, fitting: Sequence[str], built: str | None) -> str:
-    """Another release where one fits: the one it was built with, else the nearest to the live."""
-    rebuild = f"rebuild the plugin against TensorFlow {live.version}"
-    if not fitting:
-        return rebuild
-    here = order(live.version)[1:2]
-    best = built if built in fitting else min(fitting, key=lambda v: _distance(order(v)[1:2], here))
-    named = ", ".join(fitting[:MAX_NAMED]) + (", ..." if len(fitting) > MAX_NAMED else "")
-    return f"pip install '{live.distribution}=={best}'  # fits: {named}; or {rebuild}"
-
-
-def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    return abs(sum(one) - sum(other))

@@ -56,12 +56,10 @@ class Suspects:
     def against(self, atlas: Atlas, live: Release) -> tuple[list[Finding], list[Unchecked]]:
         """Findings against a release: the worst that any origin gives."""
         worst: tuple[list[Finding], list[Unchecked]] = ([], [])
-        fitting = [release.version for release in self.origins]
         for release, needed in self.needs:
             if atlas is self.atlas and release.abi == live.abi:
                 continue
-            others = [version for version in fitting if version != live.version]
-            found = compare(needed, atlas, live, others, release.version, (self.atlas, release))
+            found = compare(needed, atlas, live, release.version, (self.atlas, release))
             if _weight(found[0]) > _weight(worst[0]):
                 worst = found
         return worst
@@ -70,7 +68,7 @@ class Suspects:
         self, origin: Release, needed: Dependencies, atlas: Atlas, live: Release
     ) -> list[Finding]:
         """Findings against a release if the plugin was built with one of the origins."""
-        return compare(needed, atlas, live, (), origin.version, (self.atlas, origin))[0]
+        return compare(needed, atlas, live, origin.version, (self.atlas, origin))[0]
 
     def includes(self, atlas: Atlas, live: Release, *, asserted: bool = False) -> bool:
         """Whether the plugin can have been built with a release's interface.

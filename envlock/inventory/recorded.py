@@ -11,13 +11,13 @@ from ..checking import needs_digest, unreadable_report
 from ..elf import ElfFile
 from ..errors import InputError
 from ..identity import read_identity, uses_numpy_api
-from ..judging import AbiAnswer, demangled, judge_abi, releases_that_fit
+from ..installing import Place
+from ..judging import AbiAnswer, demangled, judge_abi
 from ..manifest_io import read_embedded
 from ..models.policy import breaks_trust
 from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
 from ..policies import apply_policy, verdict_of
 from ..rules import RULES, Comparison
-from ..rules.base import install_command
 from ..versions import minor
 
 TYPE_CHECKING = False
@@ -81,6 +81,7 @@ class RecordedView:
         self.tensorflow = tensorflow
         self.distribution = tensorflow.distribution
         self.manager = tensorflow.manager
+        self.place = Place(tensorflow.manager)
 
     @property
     def numpy(self) -> NumpyFacts | None:
@@ -229,15 +230,14 @@ class Judge:
         built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
         answers = all_releases(Wants(elf), None, self._known.atlas, built)
         found = demangled(answers[self._known.release.index].findings)
-        fits = releases_that_fit(elf, manifest, self._tensorflow.distribution) if found else []
-        if not fits:
+        if not found:
             return found
-        best = built if built in fits else fits[-1]
-        command = install_command(self._view, f"=={best}")
-        return tuple(
-            finding.replace(remedy=f"{command}  # fits: {', '.join(fits)}; or {finding.remedy}")
-            for finding in found
-        )
+        from ..remedies import Target, another_release
+
+        tensorflow = self._tensorflow
+        target = Target(self._view.place, tensorflow.distribution, tensorflow.version)
+        remedy = another_release(elf, manifest, target)
+        return found if remedy is None else tuple(one.replace(remedy=remedy) for one in found)
 
     def _unlinked(self, asked: bool) -> Unchecked:
         why = "the environment is only recorded, its libraries are not at hand"
@@ -295,7 +295,7 @@ class Judge:
                 if found is not None and found.release.version == tensorflow.version:
                     origin = found.atlas, found.release
             findings, unchecked = compare(
-                manifest.abi, known.atlas, known.release, (), tensorflow.version, origin
+                manifest.abi, known.atlas, known.release, tensorflow.version, origin
             )
         except InputError as error:
             return AbiAnswer(unchecked=(Unchecked(what="binary interface", why=error.message),))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Protocol
 
-    from ..models.manifest import HeaderVersions, PluginIdentity
+    from ..models.manifest import HeaderVersions, PluginIdentity, TensorFlowFacts
     from ..models.report import Finding
     from .library import Library
     from .prediction import MissingLibrary, MissingSymbol, MissingVersion, Prediction
@@ -78,9 +78,9 @@ class Case:
         prediction: Prediction,
         plugin: PluginIdentity,
         environment: EnvironmentFacts,
-        stamped_for: str | None = None,
+        recorded: TensorFlowFacts | None = None,
     ) -> None:
-        self.stamped_for = stamped_for  # the TensorFlow release that the manifest names
+        self.recorded = recorded  # the TensorFlow that the manifest names
         self.prediction = prediction
         self.plugin = plugin
         self.environment = environment
@@ -106,6 +106,14 @@ class Case:
         """The installed TensorFlow in words."""
         found = self.environment.tensorflow
         return "no TensorFlow" if found is None else f"TensorFlow {found.version}"
+
+    @property
+    def other_release(self) -> TensorFlowFacts | None:
+        """The TensorFlow that the manifest names, where it is another release than the installed."""
+        live = self.environment.tensorflow
+        if self.recorded is None or live is None or self.recorded.version == live.version:
+            return None
+        return self.recorded
 
     @property
     def framework(self) -> tuple[Library, ...]:

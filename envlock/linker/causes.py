@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..models.manifest import PluginIdentity
+    from ..models.manifest import PluginIdentity, TensorFlowFacts
     from ..models.report import Finding
     from .case import Cause, EnvironmentFacts
     from .prediction import Prediction
@@ -34,11 +34,11 @@ def explain(
     prediction: Prediction,
     plugin: PluginIdentity,
     environment: EnvironmentFacts,
-    stamped_for: str | None = None,
+    recorded: TensorFlowFacts | None = None,
 ) -> tuple[Finding, ...]:
     """One finding for each cause that a prediction shows; none when dlopen would succeed.
 
-    `stamped_for` is the TensorFlow release that the plugin's manifest names, if it has one.
+    `recorded` is the TensorFlow that the plugin's manifest names, if it has one.
 
     Raises nothing of its own; unreadable facts are left out of the text.
     """
@@ -47,7 +47,7 @@ def explain(
     from . import causes
     from .case import Case
 
-    case = Case(prediction, plugin, environment, stamped_for)
+    case = Case(prediction, plugin, environment, recorded)
     for cause in causes.CAUSES:
         finding = cause.function(case)
         if finding is not None:

@@ -10,6 +10,7 @@ import os
 import re
 
 from ..models.report import Finding
+from ..versions import order
 from .case import COMPILE_FLAGS, LINK_FLAGS, Case, Cause, plural
 from .names import (
     ABSL_RELEASES,
@@ -25,6 +26,7 @@ from .names import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..models.manifest import TensorFlowFacts
     from .prediction import MissingSymbol
 
 #: Names per cause that are compared with what the library exports under the same function name.
@@ -83,6 +85,7 @@ def _cxx11_abi(case: Case) -> Finding | None:
     live = tensorflow.cxx11_abi if tensorflow is not None else None
     compared = 0
     proven: list[MissingSymbol] = []
+    before = case.symbols
 
     def fits(symbol: MissingSymbol) -> bool:
         nonlocal compared
@@ -115,6 +118,11 @@ def _cxx11_abi(case: Case) -> Finding | None:
         plugin_is_new = mentions_string(proven[0].name) == "new"
     else:
         plugin_is_new = bool(built)
+    recorded = case.other_release
+    if recorded is not None and recorded.cxx11_abi == plugin_is_new:
+        # As its own TensorFlow has it: the release differs, and no flag makes up for that.
+        case.symbols = before
+        return None
     values = ("_GLIBCXX_USE_CXX11_ABI=1", "_GLIBCXX_USE_CXX11_ABI=0")
     mine, theirs = values if plugin_is_new else values[::-1]
     return Finding(
@@ -137,6 +145,7 @@ def _string_view(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     taken: list[MissingSymbol] = []
+    before = case.symbols
 
     def fits(symbol: MissingSymbol) -> bool:
         style = mentions_string_view(symbol.name)
@@ -152,6 +161,10 @@ def _string_view(case: Case) -> Finding | None:
     if not taken:
         return None
     mine = mentions_string_view(taken[0].name)
+    recorded = case.other_release
+    if recorded is not None and (_standard(recorded) >= 17) == (mine == "std"):
+        case.symbols = before  # as its own TensorFlow has it
+        return None
     built = "std::string_view (C++17)" if mine == "std" else "absl::string_view (C++14)"
     live = "absl::string_view (C++14)" if mine == "std" else "std::string_view (C++17)"
     standard = "c++14" if mine == "std" else "c++17"
@@ -168,6 +181,11 @@ def _string_view(case: Case) -> Finding | None:
         "must use the same language standard",
         remedy=f"rebuild it with -std={standard}",
     )
+
+
+def _standard(recorded: TensorFlowFacts) -> int:
+    """The C++ standard of a TensorFlow; before 2.11 none says it, 2.10 was the first in C++17."""
+    return recorded.cxx_standard or (17 if order(recorded.version) >= (2, 10) else 14)
 
 
 def _gpu(case: Case) -> Finding | None:
@@ -187,14 +205,9 @@ def _gpu(case: Case) -> Finding | None:
         message=f"the plugin uses {plural(len(taken), 'symbol')} of a TensorFlow with GPU support, "
         f"{case.tensorflow} here does not export them",
         why="the packages `tensorflow` and `tensorflow-cpu` of one release export different symbols",
-        remedy=_install(case, "tensorflow"),
+        remedy=f"rebuild it against {case.tensorflow} without GPU support, or install the package "
+        "`tensorflow` of the release that it was built for",
     )
-
-
-def _install(case: Case, package: str) -> str:
-    tensorflow = case.environment.tensorflow
-    version = f"=={tensorflow.version}" if tensorflow is not None else ""
-    return f"pip install '{package}{version}'"
 
 
 def _c_api(case: Case) -> Finding | None:
@@ -257,22 +270,20 @@ def _skew(case: Case) -> Finding | None:
     built = next((found for found in map(absl_namespace, (s.name for s in taken)) if found), None)
     built = built or case.plugin.compilation.absl_namespace
     evidence = ""
-    remedy = f"rebuild it against {case.tensorflow}, or install the release it was built for"
     source = "another TensorFlow"
-    if case.stamped_for is not None:
-        version = getattr(tensorflow, "version", None)
-        same = case.stamped_for == version
-        source = f"another build of {case.tensorflow}" if same else f"TensorFlow {case.stamped_for}"
-        if not same:
-            series = ".".join(case.stamped_for.split(".")[:2])
-            remedy = f"pip install '{_package(case)}=={series}.*'"
+    stamped = case.recorded.version if case.recorded is not None else None
+    if stamped is not None:
+        same = case.other_release is None
+        source = f"another build of {case.tensorflow}" if same else f"TensorFlow {stamped}"
+    if stamped is not None and case.other_release is not None and tensorflow is not None:
+        before, now = case.other_release.cxx11_abi, tensorflow.cxx11_abi
+        if before is not None and now is not None and before != now:
+            evidence = f"; `_GLIBCXX_USE_CXX11_ABI` is {int(before)} there and {int(now)} here"
     if built is not None and live is not None and built != live:
-        evidence = f"; its absl is {built}, this one's is {live}"
+        evidence += f"; its absl is {built}, this one's is {live}"
         releases = ABSL_RELEASES.get(built)
-        if releases is not None and case.stamped_for is None:
+        if releases is not None and stamped is None:
             first, last = releases
-            span = f"=={first}.*" if first == last else f">={first},<{_after(last)}"
-            remedy = f"pip install '{_package(case)}{span}'"
             words = first if first == last else f"{first} to {last}"
             evidence += f", so it was built for TensorFlow {words}"
     instead = _instead(case, taken[0], live)
@@ -280,7 +291,7 @@ def _skew(case: Case) -> Finding | None:
         rule="tensorflow-skew",
         verdict="incompatible",
         subject="TensorFlow",
-        built=case.stamped_for or (f"absl {built}" if built else None),
+        built=stamped or (f"absl {built}" if built else None),
         live=getattr(tensorflow, "version", None),
         count=len(taken),
         examples=case.examples(taken),
@@ -288,7 +299,8 @@ def _skew(case: Case) -> Finding | None:
         f"{plural(len(taken), 'symbol')} that it needs{evidence}",
         why="C++ symbol names change between TensorFlow releases (absl namespace, moves between "
         "namespaces, other parameter types)" + instead,
-        remedy=remedy,
+        # Which releases take it is for the atlas to say: the same absl is not enough.
+        remedy=f"rebuild it against {case.tensorflow}, or use the release that it was built for",
     )
 
 
@@ -302,17 +314,6 @@ def _instead(case: Case, symbol: MissingSymbol, live: str | None) -> str:
             return f"; exported instead: `{demangle([moved])[0]}`"
     others = [name for name in case.similar(symbol.name) if name != symbol.name]
     return f"; exported instead: `{demangle(others[:1])[0]}`" if others else ""
-
-
-def _after(release: str) -> str:
-    major, minor = release.split(".")
-    return f"{major}.{int(minor) + 1}"
-
-
-def _package(case: Case) -> str:
-    summary = getattr(case.environment, "summary", None)
-    name = summary().distribution if callable(summary) else None
-    return str(name or "tensorflow")
 
 
 def _python_api(case: Case) -> Finding | None:

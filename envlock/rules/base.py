@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Protocol, Union
 
+    from ..installing import Place
     from ..models.manifest import (
         BuildSetting,
         HeaderVersions,
@@ -62,6 +63,10 @@ if TYPE_CHECKING:
         @property
         def manager(self) -> str | None:
             """That package's manager: "pip" or "conda"."""
+
+        @property
+        def place(self) -> Place:
+            """The environment, for commands that change it."""
 
         @property
         def numpy(self) -> NumpyFacts | None: ...
@@ -136,6 +141,5 @@ class Rule(RuleText):
 def install_command(live: Live, spec: str, *, distribution: str | None = None) -> str:
     """The command that brings `spec` ("==2.15.1", "==2.15.*") of TensorFlow into the environment."""
     name = distribution or live.distribution or "tensorflow"
-    if live.manager == "conda":
-        return f"conda install '{name}{spec.replace('==', '=', 1)}'"
-    return f"pip install '{name}{spec}'"
+    again = name == live.distribution and spec == f"=={live.tensorflow.version}"
+    return live.place.install(name, spec, instead_of=live.distribution, again=again)

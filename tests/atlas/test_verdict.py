@@ -36,7 +36,7 @@ def judge(plugin: Path, atlas: Atlas, built: str, live: str) -> tuple[Dependenci
         recorded = dependencies(Evidence(elf), atlas, origin)
     # As it comes back out of a manifest.
     recorded = decode(Dependencies, encode(recorded, sparse=True))
-    findings, _ = compare(recorded, atlas, target, (), built)
+    findings, _ = compare(recorded, atlas, target, built)
     return recorded, [one for one in findings if one.verdict == "unsafe"]
 
 
@@ -74,7 +74,7 @@ def test_finding_names_class_member_both_offsets_and_remedy(
     assert finding.remedy == "rebuild the plugin against TensorFlow 9.2.0"
 
 
-def test_remedy_names_releases_that_fit(
+def test_all_releases_are_judged(
     releases: dict[int, Framework], atlas: Atlas, tmp_path: Path
 ) -> None:
     plugin = build(releases, 1, "reads_moved", "dwarf", tmp_path)
@@ -85,10 +85,6 @@ def test_remedy_names_releases_that_fit(
         ("9.1.0", "compatible"),
         ("9.2.0", "unsafe"),
     ]
-    target = atlas.find("9.2.0")
-    assert target is not None
-    findings, _ = compare(recorded, atlas, target, compat.fitting(answers), "9.1.0")
-    assert "'tensorflow==9.1.0'" in (findings[0].remedy or "")
 
 
 @pytest.mark.parametrize(("built", "live"), [(1, 2), (2, 1)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from envlock.installing import Place
 from envlock.models.manifest import (
     MANIFEST_FORMAT,
     BuildSetting,
@@ -73,6 +74,7 @@ class Live:
         self.tensorflow = TENSORFLOW.replace(**changes.pop("tensorflow", {}))
         self.distribution = self.tensorflow.distribution
         self.manager = self.tensorflow.manager
+        self.place = Place(self.manager)
         self.numpy = changes.pop("numpy", NUMPY)
         self.python = changes.pop("python", PYTHON)
         self.libc_version = changes.pop("libc_version", "2.36")

@@ -108,7 +108,7 @@ def test_debug_information_that_was_stripped_after_stamping_still_counts(tmp_pat
     (first, *_) = [f for f in verdicts["2.18.1"].findings if f.verdict == "unsafe"]
     assert first.subject == "tensorflow::OpKernelContext::Params"
     assert first.remedy is not None
-    assert first.remedy.startswith("pip install 'tensorflow-cpu==2.16.2'  # fits: ")
+    assert " install 'tensorflow-cpu==2.16.2'  # fits: " in first.remedy
 
 
 def test_published_wheels_are_judged_as_they_behave(tmp_path: Path) -> None:
