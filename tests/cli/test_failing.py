@@ -46,18 +46,18 @@ CASES = [
     ("snapshot", UNREADABLE, "environment `/nope` cannot be examined", "snapshot --env /nope"),
     ("snapshot", USAGE, "cannot name a snapshot", "snapshot --save ../x"),
     ("snapshot", UNREADABLE, "cannot make the folder", "snapshot --save x --store /proc/none/s"),
-    ("history", UNREADABLE, "is damaged", "history --store /etc/passwd"),
+    ("history", UNREADABLE, "file is not a database", "history --store /etc/passwd"),
     ("history", UNREADABLE, "no snapshot `nope`", "history nope --store HERE/none"),
     ("history", USAGE, "`--forget` needs the name", "history --forget"),
     ("drift", UNREADABLE, "cannot read the policy", "diff HERE HERE --policy /nope"),
     ("drift", UNREADABLE, "no such file or folder", "diff /nope HERE"),
-    ("drift", UNREADABLE, "is damaged", "diff HERE HERE --store /etc/passwd"),
-    ("drift", UNREADABLE, "is damaged", "diff HERE HERE ENVLOCK_STORE=/etc/passwd"),
+    ("drift", UNREADABLE, "file is not a database", "diff HERE HERE --store /etc/passwd"),
+    ("drift", UNREADABLE, "file is not a database", "diff HERE HERE ENVLOCK_STORE=/etc/passwd"),
     ("drift", UNREADABLE, "cannot read the policy", "drift --policy /nope"),
     ("drift", UNREADABLE, "environment `/nope` cannot be examined", "drift --env /nope"),
     ("drift", UNREADABLE, "was saved in", "drift --store HERE/none"),
     ("drift", UNREADABLE, "no such file or folder", "drift /nope --store HERE/none"),
-    ("drift", UNREADABLE, "is damaged", "drift --store /etc/passwd"),
+    ("drift", UNREADABLE, "file is not a database", "drift --store /etc/passwd"),
 ]
 
 
