@@ -125,6 +125,12 @@ def _undefined(dynamic: Dynamic, split: int) -> tuple[list[int], tuple[int, ...]
     return list(found), tuple(own)[:OWN]
 
 
+def last_symbol(dynamic: Dynamic) -> int:
+    """The highest index of a symbol that a relocation names; 0 where none does."""
+    split = 32 if dynamic.elf.bits == 64 else 8
+    return max((max(values, default=0) >> split for values in _all_infos(dynamic)), default=0)
+
+
 def _all_infos(dynamic: Dynamic) -> Iterator[list[int]]:
     """The r_info values of all tables in order, in pieces."""
     for start, size, is_rel, relative in _ranges(dynamic):

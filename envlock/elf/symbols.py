@@ -188,7 +188,7 @@ class SymbolTable:
         if nbuckets:
             last = max(elf.struct(f"{nbuckets}I").unpack(view))
         if last < symoffset:
-            return symoffset
+            return max(symoffset, self._count_unhashed())
         chain = buckets + 4 * nbuckets
         for _ in range(MAX_CHAIN):
             (value,) = elf.unpack(self._word, chain + 4 * (last - symoffset), "a GNU hash chain")
@@ -196,6 +196,13 @@ class SymbolTable:
             if value & 1:
                 return last
         raise elf.damaged("a GNU hash chain has no end")
+
+    def _count_unhashed(self) -> int:
+        """Of a library that exports nothing GNU ld's hash table says that there is one symbol."""
+        from .relocations import last_symbol
+
+        counted = self._classic[1] if self._classic else self._count_by_section()
+        return max(counted, last_symbol(self.elf.dynamic) + 1)
 
     def _count_by_section(self) -> int:
         section = self.elf.section(".dynsym")

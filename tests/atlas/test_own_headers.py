@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 import envlock
+from envlock.elf import ElfFile
+from envlock.inventory.plugins import is_plugin
+from tests.support import building
 from tests.support.building import build
 from tests.support.environments import TfEnvironment
+from tests.support.reality import Trial, judge
 
 ZERO_OUT = Path(__file__).resolve().parents[2] / "examples" / "zero_out" / "zero_out.cc"
 RELEASE = "2.15.1"
@@ -44,3 +48,25 @@ def test_a_weaker_stamp_says_what_it_loses(
     subprocess.run(["strip", str(plugin)], check=True)
     (note,) = envlock.stamp(plugin, env=env.prefix).notes
     assert "was known from its debug information before" in note
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_a_plugin_that_exports_nothing_is_read_all_the_same(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment], strip: bool
+) -> None:
+    """GNU ld's hash table then says that there is one symbol; dlopen goes by the relocations."""
+    script = tmp_path / "nothing.map"
+    script.write_text("{ local: *; };\n")
+    built, live = tf_env("2.18.1"), tf_env("2.16.2")
+    command = [*building.command("inline_readers", built), f"-Wl,--version-script={script}"]
+    plugin = tmp_path / "closed.so"
+    subprocess.run([*command, "-o", str(plugin)], check=True)
+    if strip:
+        subprocess.run(["strip", str(plugin)], check=True)
+    outcome = judge([Trial(plugin, "inline_readers")], live)[0]
+    assert outcome.dangerous
+    with ElfFile.open(plugin) as elf:
+        assert len(elf.dynamic.symbols) > 20
+        assert is_plugin(elf)
+    assert envlock.check(plugin, env=live.prefix).verdict == "unsafe"
+    assert envlock.check(plugin, env=built.prefix).verdict == "compatible"
