@@ -24,9 +24,10 @@ _FRAMEWORK = (
     b"_pywrap_tensorflow",
     b"lib_pywrap_tensorflow",
 )
-#: How C++ names in TensorFlow's namespaces, and its C API, look in a string table.
-_NAMES = (b"N10tensorflow", b"\0TF_")
-_IMPORT = re.compile(rb"N10tensorflow|^TF_", re.M)
+#: How C++ names in TensorFlow's namespaces, and its C APIs, look in a string table.
+_NAMES = (b"10tensorflow", b"\0TF_", b"\0TFE_", b"\0TSL_")
+# Const member functions are `_ZNK10tensorflow...`.
+_IMPORT = re.compile(rb"NK?10tensorflow|^(?:TF|TFE|TSL)_[A-Z]", re.M)
 _OWN = re.compile(rb"libtensorflow(?:_framework|_cc)?\.so|(?:lib)?_pywrap_tensorflow\w*\.so")
 #: What the `tensorflow` package folder holds; plugins are never in it.
 _PACKAGE = frozenset({"libtensorflow_framework.so.2", "__init__.py", "python"})

@@ -215,6 +215,30 @@ def test_what_is_a_plugin(env: TfEnvironment, tmp_path: Path) -> None:
     assert answers == {"minimal": True, "c_api": True, "plain": False, "unlinked": True}
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("namespace tensorflow { void f(); } void g() { tensorflow::f(); }", True),
+        ("namespace tensorflow { struct S { void f() const; }; } "
+         "void g(tensorflow::S *s) { s->f(); }", True),
+        ('extern "C" void TFE_NewContext(); void g() { TFE_NewContext(); }', True),
+        ('extern "C" void TFile_open(); void g() { TFile_open(); }', False),
+        ("namespace tensorflow { void f() {} } void g() { tensorflow::f(); }", False),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_exports_nothing_and_links_nothing_of_tensorflow(
+    tmp_path: Path, source: str, expected: bool
+) -> None:
+    (tmp_path / "p.cc").write_text(source)
+    (tmp_path / "p.map").write_text("{ local: *; };")
+    # The classic hash table counts the symbols, whether any is exported or not.
+    flags = ["-Wl,--version-script=p.map", "-Wl,--hash-style=sysv"]
+    command = ["g++", "-shared", "-fPIC", "p.cc", "-o", "p.so", *flags]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    with ElfFile.open(tmp_path / "p.so") as elf:
+        assert is_plugin(elf) is expected
+
+
 @pytest.mark.parametrize("rich", [True, False])
 def test_the_progress_bar_on_a_terminal(
     wheel: Path, env: TfEnvironment, tmp_path: Path, rich: bool
