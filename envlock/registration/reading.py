@@ -233,7 +233,8 @@ def read_registrations(elf: ElfFile) -> Registrations:
         limits.append(error.message)
     for count, what in ((reader.nameless_ops, "ops"), (reader.nameless_kernels, "kernels")):
         if count:
-            limits.append(f"names of {what} that are registered in {count} places are not shown")
+            places = "1 place" if count == 1 else f"{count} places"
+            limits.append(f"names of {what} that are registered in {places} are not shown")
     for mark, found, what in (
         (MARKS[:2], reader.ops or reader.nameless_ops, "ops"),
         ((MARKS[2], _KERNEL_MARK), reader.kernels or reader.nameless_kernels, "kernels"),

@@ -57,12 +57,12 @@ def code(text: str) -> str:
 
 
 def block(text: str) -> list[str]:
-    """A fenced block, whatever it holds."""
-    text = words.printable_lines(text)
+    """A fenced block of one line: one that a name broke would be pasted as two commands."""
+    text = words.printable(text)
     fence = "```"
     while fence in text:
         fence += "`"
-    return [f"{fence}sh", *text.split("\n"), fence]
+    return [f"{fence}sh", text, fence]
 
 
 def prose(text: str) -> str:

@@ -22,8 +22,9 @@ class Markup(str):
 
 
 def text(value: str) -> Markup:
-    """Text from anywhere, as HTML; control and direction characters become visible escapes."""
-    return Markup(escape(words.printable_lines(value)))
+    """Text from anywhere, as HTML on one line, which `<pre>` would break: line breaks, control and
+    direction characters become visible escapes."""
+    return Markup(escape(words.printable(value)))
 
 
 def group(*children: Child) -> Markup:

@@ -35,6 +35,15 @@ CHANGE_RULES = {
     "change-variables": "A variable that steers loading changed",
 }
 
+#: Words of rule ids that are not spelled as other words are.
+_NAMES = {
+    **{word: word.upper() for word in ("abi", "cpu", "cuda", "cxx", "elf")},
+    "glibc": "glibc",
+    "numpy": "numpy",
+    "python": "Python",
+    "tensorflow": "TensorFlow",
+}
+
 
 def render(document: Document, policy: PolicyFile) -> str:
     """The SARIF log as JSON text."""
@@ -94,8 +103,14 @@ def _rule(identifier: str) -> dict[str, Any]:
                 "fullDescription": {"text": rule.why},
                 "defaultConfiguration": {"level": _level(rule.severity, None)},
             }
-    title = CHANGE_RULES.get(identifier) or identifier.replace("-", " ").capitalize()
+    title = CHANGE_RULES.get(identifier) or _spelled(identifier)
     return {"id": identifier, "shortDescription": {"text": title}}
+
+
+def _spelled(identifier: str) -> str:
+    """The title of a rule that only a newer envlock knows, whose report is converted here."""
+    first, *rest = (_NAMES.get(word, word) for word in identifier.split("-"))
+    return " ".join([first if first in _NAMES.values() else first.capitalize(), *rest])
 
 
 def _level(verdict: str, policy: PolicyFile | None) -> str:

@@ -28,7 +28,7 @@ LABELS = {
 #: Worst first, the order of every list.
 RANKS = ("incompatible", "unsafe", UNREAD, "drifted", "compatible")
 
-__all__ = ["LABELS", "RANKS", "UNREAD", "headline", "printable", "printable_lines"]
+__all__ = ["LABELS", "RANKS", "UNREAD", "headline", "printable"]
 
 
 def printable(text: str) -> str:

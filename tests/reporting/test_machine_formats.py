@@ -11,7 +11,7 @@ from lxml import etree
 
 from envlock.models.policy import DEFAULT, LENIENT, STRICT, PolicyFile
 from envlock.reporting import render
-from tests.reporting.documents import ALL, check_document, drift_document
+from tests.reporting.documents import ALL, check_document, drift_document, hostile_report
 
 SCHEMAS = Path(__file__).parent.parent / "data" / "schemas"
 POLICIES = {"default": DEFAULT, "strict": STRICT, "lenient": LENIENT}
@@ -83,6 +83,23 @@ def test_sarif_levels_follow_the_policy() -> None:
 
     assert levels(STRICT) == ["error"] * 4
     assert levels(LENIENT) == ["error", "note", "warning", "note"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "title"),
+    [
+        ("tensorflow-things", "TensorFlow things"),
+        ("other-cuda-abi", "Other CUDA ABI"),
+        ("numpy-2", "numpy 2"),
+    ],
+)
+def test_sarif_titles_of_rules_that_only_a_newer_envlock_knows(rule: str, title: str) -> None:
+    one = hostile_report("x")
+    findings = (one.findings[0].replace(rule=rule),)
+    document = check_document().replace(reports=(one.replace(findings=findings),))
+    (run,) = json.loads(render(document, "sarif"))["runs"]
+    (described,) = run["tool"]["driver"]["rules"]
+    assert described["shortDescription"]["text"] == title
 
 
 def test_sarif_fingerprints_stay_when_a_checkout_moves() -> None:

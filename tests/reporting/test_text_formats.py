@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from envlock.models.drift import Change, DriftDocument, Effect
 from envlock.models.report import REPORT_FORMAT, ReportDocument
 from envlock.reporting import FORMATS, SUFFIXES, render
 from envlock.reporting.markdown import SIZE_LIMIT, code, escape
@@ -18,6 +19,7 @@ from tests.reporting.documents import (
     drift_document,
     hostile_check,
     hostile_drift,
+    hostile_report,
     report,
 )
 
@@ -73,6 +75,37 @@ def test_hostile_names_stay_text_in_markdown(document: ReportDocument) -> None:
     outside = re.sub(r"<code[^>]*>.*?</code>", "", page, flags=re.S)
     assert "@someone" not in outside
     assert "http://" not in outside
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("brk", ["\n", "\r\n", "\u2028"])
+def test_a_name_makes_no_line_of_its_own(format: str, brk: str) -> None:
+    """Nor an item, a heading, or a second command in what is to be pasted."""
+    forged = f"ops.so{brk}### All is well{brk}- item"
+
+    def lines(name: str) -> list[str]:
+        documents = [ReportDocument(format=REPORT_FORMAT, reports=(hostile_report(name),))]
+        documents.append(drift_with(name))
+        return [line for one in documents for line in render(one, format).splitlines()]
+
+    assert len(lines(forged)) == len(lines(forged.replace(brk, " ")))
+    assert not [line for line in lines(forged) if line.lstrip().startswith(("### All", "- item"))]
+
+
+def drift_with(name: str) -> DriftDocument:
+    effect = Effect(plugin=name, rule="numpy-abi", verdict="unsafe", message=name, remedy=name)
+    change = Change(
+        part="plugins",
+        kind="changed",
+        subject=name,
+        before=name,
+        after=name,
+        message=name,
+        details=(name,),
+        verdict="unsafe",
+        effects=(effect,),
+    )
+    return drift_document().replace(changes=(change,), reports=(hostile_report(name),))
 
 
 def test_code_spans_hold_anything() -> None:

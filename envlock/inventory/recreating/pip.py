@@ -113,9 +113,10 @@ def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
     left_out = [*plan.left_out, *_conda_left_out(plan)]
     wanted = [item for item in plan.pip if item.source is None]
     if index is None and wanted:
+        packages = "1 package" if len(wanted) == 1 else f"{len(wanted)} packages"
         raise UsageError(
-            f"pylock.toml needs the address and digest of {len(wanted)} packages, "
-            "which only a package index knows",
+            f"pylock.toml needs the address and digest of {packages}, which only a package index "
+            "knows",
             hint="leave out `--offline`, or use `--as pip`",
         )
     files = {} if index is None else index.find_all(wanted)
