@@ -219,7 +219,12 @@ class ElfFile:
     def _read_header(self) -> None:
         ident = self.data[:16]
         if ident[:4] != b"\x7fELF":
-            raise ElfError(f"`{self.path}` is not an ELF file, it is {describe(ident)}")
+            hint = None
+            if ident.startswith(b"PK\x03\x04") and self.path.endswith(".whl"):
+                from shlex import quote
+
+                hint = f"the plugins in it are checked by `envlock scan {quote(self.path)}`"
+            raise ElfError(f"`{self.path}` is not an ELF file, it is {describe(ident)}", hint=hint)
         if len(ident) < 16:
             raise self.damaged(f"the ELF header is cut off after {len(ident)} bytes")
         if ident[4] not in (1, 2):

@@ -100,6 +100,15 @@ def test_a_wheel_without_unpacking(
     assert "/proc/" not in repr(reports)
 
 
+def test_check_of_a_wheel_names_the_command_that_looks_into_it(
+    wheel: Path, env: TfEnvironment
+) -> None:
+    command = [sys.executable, "-m", "envlock", "check", str(wheel), "--env", str(env.prefix)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert f"`envlock scan {wheel}`" in done.stdout
+
+
 def test_a_wheel_with_libraries_of_its_own(
     env: TfEnvironment, checker: Checker, tmp_path: Path
 ) -> None:
