@@ -11,12 +11,12 @@ from .rules import RULES
 def all_rules() -> tuple[RuleText, ...]:
     """Every rule whose findings can stand in a report."""
     from .abi.rules import RULES as ABI_RULES
-    from .linker.causes import CAUSES
+    from .linker.causes import all_causes
     from .registration.rules import RULES as REGISTRATION_RULES
     from .rules.stamp import MISSING
     from .trust.rules import RULES as TRUST_RULES
 
-    return (*CAUSES, *ABI_RULES, *RULES, *REGISTRATION_RULES, MISSING, *TRUST_RULES)
+    return (*all_causes(), *ABI_RULES, *RULES, *REGISTRATION_RULES, MISSING, *TRUST_RULES)
 
 
 def rule_ids() -> frozenset[str]:

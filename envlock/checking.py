@@ -158,7 +158,7 @@ class Checker:
         with elf:
             identity = file_identity(elf.status)
             try:
-                return self._check(elf), identity
+                return self.check_open(elf), identity
             except InputError as error:
                 return self._unreadable(path, error), identity
 
@@ -195,7 +195,8 @@ class Checker:
         """What the dynamic linker would say."""
         return predict(elf, self.scope)
 
-    def _check(self, elf: ElfFile) -> Report:
+    def check_open(self, elf: ElfFile) -> Report:
+        """The report on a plugin that is open. Raises `InputError`."""
         embedded = read_embedded(elf)
         if embedded is None:
             return self._report(elf, None, None)
@@ -387,7 +388,7 @@ def check(
     """
     checker = _checker(env, resolve_policy(policy), live_headers)
     with checker, ElfFile.open(plugin) as elf:
-        return checker._check(elf)
+        return checker.check_open(elf)
 
 
 def check_many(

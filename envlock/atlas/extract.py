@@ -15,7 +15,7 @@ import tempfile
 from ..abi.classes import Layout, Reader, normalise
 from ..abi.dwarf import Dwarf
 from ..elf import ElfFile
-from ..elf.dynamic import build_id
+from ..elf.dynamic import DT_SYMTAB, build_id
 from ..environment.binary import cxx11_abi, version_strings
 from ..environment.headers import read_headers
 from ..models.record import encode
@@ -66,7 +66,9 @@ def exports(path: str) -> tuple[dict[str, Any], list[int]]:
         strings = elf.read(start, size, "the dynamic string table")
         keys = set()
         layout = struct.Struct(elf.order + "IBBHQQ")
-        raw = elf.read(table._symtab, layout.size * len(table), "the symbol table")
+        address = dynamic.get(DT_SYMTAB)
+        place = 0 if address is None else elf.offset_of(address, 0, "the symbol table")
+        raw = elf.read(place, layout.size * len(table), "the symbol table")
         for name, info, other, section, _, _ in layout.iter_unpack(raw):
             # Local, undefined and hidden symbols are nothing that a plugin could bind to.
             if section and info >> 4 and name and other & 3 in (0, 3):

@@ -189,7 +189,7 @@ class Distribution:
         raw = self.record().decode("utf-8", "surrogateescape")
         legacy = not self.folder_name.endswith(".dist-info")
         for line in raw.splitlines():
-            entry = _legacy_entry(self.folder_name, line) if legacy else _entry(line)
+            entry = _legacy_entry(self.folder_name, line) if legacy else record_entry(line)
             if entry is not None:
                 yield entry
 
@@ -209,14 +209,15 @@ class Distribution:
             return None
         end = raw.find(b"\n", at)
         line = raw[at : end if end >= 0 else len(raw)]
-        return _entry(line.decode("utf-8", "surrogateescape").rstrip("\r"))
+        return record_entry(line.decode("utf-8", "surrogateescape").rstrip("\r"))
 
 
 def _quoted(path: str) -> str:
     return '"' + path.replace('"', '""') + '"' if '"' in path or "," in path else path
 
 
-def _entry(line: str) -> RecordEntry | None:
+def record_entry(line: str) -> RecordEntry | None:
+    """One line of RECORD; None for what is none."""
     parts = line.rsplit(",", 2)
     if len(parts) != 3:
         return None

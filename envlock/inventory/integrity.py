@@ -151,9 +151,9 @@ def pip_edits(one: Distribution, *, full: bool) -> Edits:
 
 
 def _slow(edits: Edits, one: Distribution, line: bytes, installed: int) -> None:
-    from ..environment.distributions import _entry
+    from ..environment.distributions import record_entry
 
-    entry = _entry(os.fsdecode(line))
+    entry = record_entry(os.fsdecode(line))
     if entry is not None and entry.digest:
         _compare(edits, one.site, entry.path, entry.digest, entry.size, installed)
 

@@ -14,20 +14,14 @@ if TYPE_CHECKING:
     from .case import Cause, EnvironmentFacts
     from .prediction import Prediction
 
-    #: Every cause, in the order in which they look at a case.
-    CAUSES: tuple[Cause, ...]
 
-
-def __getattr__(name: str) -> object:
-    if name != "CAUSES":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def all_causes() -> tuple[Cause, ...]:
+    """Every cause, in the order in which they look at a case."""
     from .file_causes import FILE_CAUSES, LAST_RESORT
     from .library_causes import LIBRARY_CAUSES
     from .symbol_causes import SYMBOL_CAUSES
 
-    causes = (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST_RESORT)
-    globals()[name] = causes
-    return causes
+    return (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST_RESORT)
 
 
 def explain(
@@ -44,15 +38,11 @@ def explain(
     """
     if prediction.unremarkable:
         return ()
-    from . import causes
     from .case import Case
 
     case = Case(prediction, plugin, environment, recorded)
-    for cause in causes.CAUSES:
+    for cause in all_causes():
         finding = cause.function(case)
         if finding is not None:
             case.findings.append(finding)
     return tuple(case.findings)
-
-
-__all__ = ["CAUSES", "explain"]

@@ -6,7 +6,7 @@ import re
 
 from ..urls import clean_url
 from .base import LockFile, LockFileError, Pin, holds, items, parse_yaml, string, table
-from .pip import _pin, _requirement
+from .pip import parse_requirement, pin_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ def read_environment(path: str, text: str, target: Target) -> LockFile:
             pins[pin.manager, pin.name] = pin
         elif isinstance(entry, dict) and set(entry) == {"pip"}:
             for line in items(entry["pip"]):
-                requirement = _requirement(str(line).partition(" #")[0].strip())
+                requirement = parse_requirement(str(line).partition(" #")[0].strip())
                 if requirement is None:
                     notes.append(f"its pip entry `{line!s:.80}` is no requirement with a name")
                 elif holds(requirement.marker, target.markers()):
-                    found = _pin(requirement, ())
+                    found = pin_of(requirement, ())
                     pins[found.manager, found.name] = found
         else:
             raise LockFileError(f"`{path}`: the dependency {entry!r:.80} is not understood")

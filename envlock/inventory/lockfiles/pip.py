@@ -84,7 +84,7 @@ class _Requirements:
         if _VARIABLE.search(plain):
             self.notes.append(f"{where} depends on an environment variable")
             return
-        requirement = _requirement(plain)
+        requirement = parse_requirement(plain)
         if requirement is None:
             if re.match(r"[./~]|[a-z+]+://", plain) or plain.endswith((".whl", ".zip", ".gz")):
                 self.notes.append(f"{where} names a file or URL without a package name")
@@ -92,7 +92,7 @@ class _Requirements:
             raise LockFileError(f"{where} is no requirement: `{plain:.100}`")
         if not holds(requirement.marker, self.target.markers()):
             return
-        pin = _pin(requirement, hashes)
+        pin = pin_of(requirement, hashes)
         if constraint:
             self.constraints[pin.name] = pin
             known = self.pins.get(pin.name)
@@ -124,7 +124,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield start, rest
 
 
-def _requirement(text: str) -> Requirement | None:
+def parse_requirement(text: str) -> Requirement | None:
+    """A requirement of PEP 508; None for what is none. Raises `DependencyMissing`."""
     try:
         from packaging.requirements import InvalidRequirement, Requirement
     except ImportError:
@@ -135,7 +136,8 @@ def _requirement(text: str) -> Requirement | None:
         return None
 
 
-def _pin(requirement: Requirement, hashes: tuple[str, ...]) -> Pin:
+def pin_of(requirement: Requirement, hashes: tuple[str, ...]) -> Pin:
+    """What a requirement fixes: a version, a place, or a range only."""
     if requirement.url is not None:
         url = clean_url(requirement.url)
         match = re.match(r"(git|hg|svn|bzr)\+.*@([0-9a-fA-F]{7,64})$", url.split("#")[0])
