@@ -44,11 +44,15 @@ def example() -> list[str]:
     return [str(plain), str(stamped)]
 
 
+def interfaces(atlas: Atlas) -> int:
+    return len({release.abi for release in atlas.releases})
+
+
 def sizes() -> None:
     """The file and its sections, and the part of it that a wheel, which is compressed, takes."""
     atlas = Atlas.open()
     print(f"{os.path.getsize(SHIPPED):,} bytes, {len(atlas.releases)} builds")
-    print(f"  {len({r.version for r in atlas.releases})} releases, {atlas.abi_count} interfaces")
+    print(f"  {len({r.version for r in atlas.releases})} releases, {interfaces(atlas)} interfaces")
     places = sorted(atlas._places.items(), key=lambda item: -item[1][1])
     print("  " + ", ".join(f"{tag.decode()} {size:,}" for tag, (_, size) in places))
 
@@ -90,7 +94,7 @@ def growth(folder: str) -> None:
             spent = median(alternate({"open": command}, 9, ENVIRON)["open"])
             atlas = Atlas.open(file.name)
             size = os.path.getsize(file.name)
-            print(f"{number:>8}{size:>12,}{atlas.abi_count:>12}{1000 * spent:>20.1f}")
+            print(f"{number:>8}{size:>12,}{interfaces(atlas):>12}{1000 * spent:>20.1f}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What no linter here looks at: that modules keep to what others offer."""
+"""What no linter here looks at: modules keep to what others offer, and offer what is used."""
 
 from __future__ import annotations
 
@@ -44,4 +44,46 @@ def strange_names(module: Path) -> Iterator[str]:
 
 def test_private_names_stay_in_their_module() -> None:
     found = [one for module in sorted(PACKAGE.rglob("*.py")) for one in strange_names(module)]
+    assert found == []
+
+
+def definitions(body: list[ast.stmt], inside: bool = False) -> Iterator[tuple[str, int]]:
+    """Functions, classes and methods, and the constants of a module, with their lines."""
+    for node in body:
+        if isinstance(node, ast.If):
+            yield from definitions([*node.body, *node.orelse], inside)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name, node.lineno
+            if isinstance(node, ast.ClassDef):
+                yield from definitions(node.body, inside=True)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and not inside:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for name in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(name, ast.Name):
+                        yield name.id, node.lineno
+
+
+def uses(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value  # as `envlock.__getattr__` takes them
+
+
+def test_nothing_is_left_over() -> None:
+    """What only a test would call belongs to the test. Names that many things share hide some."""
+    trees = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+    used = {name for tree in trees.values() for name in uses(tree)}
+    used |= {"script", "symbolic"}  # pyproject.toml's; `Library` says what ELF can say
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}: {name}"
+        for path, tree in trees.items()
+        for name, line in definitions(tree.body)
+        if name not in used and not name.startswith("__")
+    ]
     assert found == []

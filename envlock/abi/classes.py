@@ -66,11 +66,6 @@ class Layout:
         self.slots: dict[int, str] = {}  # own virtual functions: slot -> signature
         self.methods: list[str] = []  # mangled names of member functions
 
-    @property
-    def polymorphic(self) -> bool:
-        """Whether it declares a virtual function itself."""
-        return bool(self.slots)
-
 
 def normalise(name: str) -> str:
     """A type name with the differences that are no differences taken out.

@@ -277,7 +277,6 @@ def _merged(facts: DebugFacts | None, more: DebugFacts) -> DebugFacts:
     facts.functions |= more.functions
     facts.by_value |= more.by_value
     facts.pointed_to |= more.pointed_to
-    facts.producers |= more.producers
     facts.emitted += more.emitted
     facts.layouts.update(more.layouts)
     return facts

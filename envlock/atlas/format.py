@@ -16,7 +16,7 @@ from .mangled import erase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Any, Callable, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -200,11 +200,6 @@ class Atlas:
         return self.path == SHIPPED
 
     @property
-    def abi_count(self) -> int:
-        """The number of distinct ABI tables."""
-        return 1 + max((release.abi for release in self.releases), default=-1)
-
-    @property
     def moving_tables(self) -> list[str]:
         """Classes whose own virtual functions change their slots between releases."""
         _ = self.releases
@@ -218,14 +213,6 @@ class Atlas:
                 if release.distribution == name:
                     return release
         return fitting[0] if fitting else None
-
-    def identify(self, build_ids: Iterable[str | None]) -> Release | None:
-        """The release one of whose libraries has one of these build-ids."""
-        wanted = {text for text in build_ids if text}
-        for release in self.releases:
-            if any(library["build_id"] in wanted for library in release.libraries):
-                return release
-        return None
 
     # -- exports
 
@@ -436,16 +423,6 @@ class Atlas:
         if known is None:
             known = self._windows[abi] = list(self._read_windows(abi))
         return known
-
-    @_guarded
-    def function_windows(self, name: str, abi: int) -> tuple[Window, ...]:
-        """The drift-prone access paths of one inline function, those of `windows` by name."""
-        at = self._record(b"FUNK", b"FUNR", name)
-        if at is None:
-            return ()
-        _, at = self._run_value(at, abi)
-        value, _ = self._run_value(at, abi)
-        return self._window_list(value - 1) if value else ()
 
     def _read_windows(self, abi: int) -> Iterator[tuple[Window, ...]]:
         offset, size = self._section(b"WINX")

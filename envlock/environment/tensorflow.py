@@ -102,11 +102,6 @@ class TensorFlowInstall:
         found = (self.path_of(name) for name in (FRAMEWORK, CC, INTERNAL, COMMON))
         return tuple(path for path in found if path is not None)
 
-    @functools.cached_property
-    def has_headers(self) -> bool:
-        """Whether the C++ headers are installed, so that a plugin could be built."""
-        return os.path.isfile(os.path.join(self.include_dir, "tensorflow/core/framework/op.h"))
-
     # --- who installed it, which version ---------------------------------------------------------
 
     @functools.cached_property

@@ -64,7 +64,6 @@ class Facts:
         self.plugins: dict[str, PluginEntry] | None = None
         self.problems: tuple[Problem, ...] | None = None
         self.environment: Environment | None = None
-        self.snapshot: Snapshot | None = None
         self.manifest: Manifest | None = None
         self.plugin_path: str | None = None
         self.lock: LockFile | None = None
@@ -155,7 +154,6 @@ def from_snapshot(snapshot: Snapshot, kind: str, label: str) -> Facts:
     digests = encode(snapshot.digests)
     facts = Facts(Side(kind=kind, label=label, fingerprint=snapshot.fingerprint, digests=digests))
     native = snapshot.native
-    facts.snapshot = snapshot
     facts.python = snapshot.interpreter
     facts.machine = native.machine
     if native.libc is not None:

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from .scope import LiveScope
 
 #: How a library was found, in the words of the reports.
-HOW = ("path", "loaded", "rpath", "LD_LIBRARY_PATH", "runpath", "ld.so.cache", "default")
 
 
 class Searched:

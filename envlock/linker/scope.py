@@ -203,10 +203,6 @@ class Namespace:
                     self._identities.setdefault(known, loaded)
         return self._identities.get(identity)
 
-    def all_objects(self) -> list[LoadedObject]:
-        """The parent's objects, then these."""
-        return (self.parent.all_objects() if self.parent is not None else []) + self.objects
-
 
 class LiveScope:
     """A process as dlopen finds it.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import ClassVar
 
-#: Rising confidence: nothing but the plugin's kind, its symbols, its machine code, its DWARF.
-EVIDENCE = ("kind", "symbols", "code", "dwarf")
+#: Rising confidence: the plugin's symbols, its machine code, its DWARF.
+EVIDENCE = ("symbols", "code", "dwarf")
 
 
 class ClassUse(Record):

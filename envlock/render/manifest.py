@@ -139,7 +139,6 @@ EVIDENCE = {
     "dwarf": "from its debug information",
     "code": "from its machine code and symbols",
     "symbols": "from its symbols, and what plugins of its kind use",
-    "kind": "what plugins of its kind use",
 }
 
 

@@ -83,7 +83,7 @@ def test_facts_are_what_tensorflow_answers(
     assert [f"-L{found.package_dir}", *facts.link_flags] == answers["link_flags"]
     assert {one.name: one.value for one in facts.build_info} == answers["build_info"]
     assert found.include_dir == answers["include"]
-    assert found.has_headers
+    assert os.path.isfile(os.path.join(found.include_dir, "tensorflow/core/framework/op.h"))
     standards = re.findall(r"--std=c\+\+(\d+)", " ".join(answers["compile_flags"]))
     assert facts.cxx_standard == (int(standards[0]) if standards else None)
     numpy = environment.numpy
@@ -327,7 +327,6 @@ def test_damaged_headers_leave_versions_unknown(borrowed: Borrowed) -> None:
             b" lts_1\n#define GOOGLE_PROTOBUF_VERSION 99999999999999999999\n"
         )
     found = install(prefix)
-    assert not found.has_headers
     headers = found.headers
     assert (headers.eigen, headers.absl, headers.protobuf) == (None, None, None)
 
