@@ -56,6 +56,18 @@ def trusted_keys(policy: PolicyFile) -> Verifier | None:
     return Verifier(policy.trust)
 
 
+def settle(
+    elf: ElfFile, findings: Iterable[Finding], policy: PolicyFile, trusted: Verifier | None
+) -> tuple[tuple[Finding, ...], str | None]:
+    """The findings with those of the trusted keys, as the policy counts them; and the key that
+    vouches for the plugin, None where none does or the policy lets that not count."""
+    word = None if trusted is None else trusted.judge(elf)
+    kept = apply_policy((*(word.findings if word else ()), *findings), policy)
+    if word is None or any(map(breaks_trust, kept)):
+        return kept, None
+    return kept, word.signed_by
+
+
 class Checker:
     """Checks plugins against one environment, under one policy."""
 
@@ -263,19 +275,14 @@ class Checker:
                 findings.append(answer)
             else:
                 unchecked.append(answer)
-        signed_by = None
-        if self._trusted is not None:
-            word = self._trusted.judge(elf)
-            signed_by = word.signed_by
-            findings[:0] = word.findings
-        kept = apply_policy(tuple(findings), self.policy)
+        kept, signed_by = settle(elf, findings, self.policy, self._trusted)
         return Report(
             plugin=PluginSummary(
                 path=elf.path,
                 stamped=manifest is not None,
                 stamp=stamp,
                 tensorflow=built or abi.origin,
-                signed_by=None if any(map(breaks_trust, kept)) else signed_by,
+                signed_by=signed_by,
             ),
             environment=self.summary,
             verdict=verdict_of(kept),

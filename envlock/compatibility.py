@@ -13,7 +13,7 @@ from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease, OtherDistribution
 from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from .policies import apply_policy, verdict_of
+from .policies import verdict_of
 from .versions import order
 
 #: The architecture whose releases the atlas describes.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .abi.compat import Answer
     from .abi.unstamped import Suspects
     from .atlas.format import Atlas, Release
+    from .manifest_io import EmbeddedManifest
     from .models.dependencies import Dependencies
     from .models.manifest import Manifest
 
@@ -39,60 +40,62 @@ def compat(
     `tensorflow` and `tensorflow-cpu` where they differ for this plugin. Raises `ElfError`,
     `FileAccessError`, `ManifestError`, and `InputError` for an atlas.
     """
-    document, maybe = _answer(plugin, distribution)
-    if maybe is None:
-        return document
-    # Asked for itself, since an unstamped plugin is judged by what it can have been built with.
-    theirs = _takers(_answer(plugin, maybe)[0])
+    with ElfFile.open(plugin) as elf:
+        embedded = read_embedded(elf)
+        document, maybe = _answer(elf, embedded, distribution)
+        if maybe is None:
+            return document
+        # Asked for itself, since an unstamped plugin is judged by what it can have been built with.
+        theirs = _takers(_answer(elf, embedded, maybe)[0])
     more = tuple(version for version in theirs if version not in _takers(document))
     return (
         document.replace(other=OtherDistribution(name=maybe, releases=more)) if more else document
     )
 
 
-def _answer(plugin: str | os.PathLike[str], distribution: str) -> tuple[CompatDocument, str | None]:
+def _answer(
+    elf: ElfFile, embedded: EmbeddedManifest | None, distribution: str
+) -> tuple[CompatDocument, str | None]:
     """The answer for one distribution, and another one that seems to take what this does not."""
     from .abi.assertions import asserts_counts
     from .abi.compat import Answer, all_releases
     from .atlas.collection import open_added, open_atlas
     from .atlas.link import Wants
 
-    with ElfFile.open(plugin) as elf:
-        embedded = read_embedded(elf)
-        manifest = None if embedded is None else embedded.manifest
-        atlas = open_atlas()
-        atlases = [atlas, *open_added()]
-        problem = _unfit(elf)
-        if problem is not None:
-            built = _stamped_for(manifest)
-            unchecked: list[Unchecked] = []
-            answers = [[Answer(r, (problem,), ()) for r in one.releases] for one in atlases]
-        else:
-            needed, built, unchecked = dependencies_of(elf, manifest, atlas, distribution)
-            wants = Wants(elf)
-            asserting = asserts_counts(elf, wants.symbols)
-            answers = [
-                all_releases(
-                    wants, needed, one, built, origin=origin_of(built, one), asserting=asserting
-                )
-                for one in atlases
-            ]
-        merged = _merged(answers[0], distribution)
-        document = CompatDocument(
-            format=COMPAT_FORMAT,
-            plugin=PluginSummary(
-                path=elf.path,
-                stamped=manifest is not None,
-                stamp=None if embedded is None else embedded.stamp,
-                tensorflow=built,
-            ),
-            releases=_in_order(
-                [_release(answer) for answer in merged],
-                [_release(answer, added=True) for more in answers[1:] for answer in more],
-            ),
-            unchecked=tuple(unchecked),
-        )
-        return document, _better(merged, answers[0])
+    manifest = None if embedded is None else embedded.manifest
+    atlas = open_atlas()
+    atlases = [atlas, *open_added()]
+    problem = _unfit(elf)
+    if problem is not None:
+        built = _stamped_for(manifest)
+        unchecked: list[Unchecked] = []
+        answers = [[Answer(r, (problem,), ()) for r in one.releases] for one in atlases]
+    else:
+        needed, built, unchecked = dependencies_of(elf, manifest, atlas, distribution)
+        wants = Wants(elf)
+        asserting = asserts_counts(elf, wants.symbols)
+        answers = [
+            all_releases(
+                wants, needed, one, built, origin=origin_of(built, one), asserting=asserting
+            )
+            for one in atlases
+        ]
+    merged = _merged(answers[0], distribution)
+    document = CompatDocument(
+        format=COMPAT_FORMAT,
+        plugin=PluginSummary(
+            path=elf.path,
+            stamped=manifest is not None,
+            stamp=None if embedded is None else embedded.stamp,
+            tensorflow=built,
+        ),
+        releases=_in_order(
+            [_release(answer) for answer in merged],
+            [_release(answer, added=True) for more in answers[1:] for answer in more],
+        ),
+        unchecked=tuple(unchecked),
+    )
+    return document, _better(merged, answers[0])
 
 
 def _takers(document: CompatDocument) -> list[str]:
@@ -147,7 +150,24 @@ def check_release(
 
     Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
     """
-    answer = _answer(plugin, distribution)[0]
+    from .checking import settle, trusted_keys
+
+    trusted = trusted_keys(policy)
+    with ElfFile.open(plugin) as elf:
+        embedded = read_embedded(elf)
+        answer, _ = _answer(elf, embedded, distribution)
+        wanted = _of_version(answer, version)
+        findings, signed_by = settle(elf, wanted.findings, policy, trusted)
+    return Report(
+        plugin=answer.plugin.replace(signed_by=signed_by),
+        environment=EnvironmentSummary(tensorflow=version, distribution=wanted.distribution),
+        verdict=verdict_of(findings),
+        findings=findings,
+        unchecked=(*answer.unchecked, *wanted.unchecked, _NO_ENVIRONMENT),
+    )
+
+
+def _of_version(answer: CompatDocument, version: str) -> CompatRelease:
     fitting = [r for r in answer.releases if r.tensorflow == version]
     wanted = next((r for r in fitting if not r.added), fitting[0] if fitting else None)
     if wanted is None:
@@ -155,29 +175,13 @@ def check_release(
         raise UsageError(
             f"the atlas does not know TensorFlow {version}", hint=f"it knows {known or 'none'}"
         )
-    findings = apply_policy((*_trust(plugin, policy), *wanted.findings), policy)
-    rest = Unchecked(
-        what="everything but TensorFlow",
-        why="no environment was named: libraries, C and C++ run time, Python, numpy",
-    )
-    return Report(
-        plugin=answer.plugin,
-        environment=EnvironmentSummary(tensorflow=version, distribution=wanted.distribution),
-        verdict=verdict_of(findings),
-        findings=findings,
-        unchecked=(*answer.unchecked, *wanted.unchecked, rest),
-    )
+    return wanted
 
 
-def _trust(plugin: str | os.PathLike[str], policy: PolicyFile) -> tuple[Finding, ...]:
-    if not policy.trust:
-        return ()
-    from .checking import trusted_keys
-
-    trusted = trusted_keys(policy)
-    assert trusted is not None
-    with ElfFile.open(plugin) as elf:
-        return trusted.judge(elf).findings
+_NO_ENVIRONMENT = Unchecked(
+    what="everything but TensorFlow",
+    why="no environment was named: libraries, C and C++ run time, Python, numpy",
+)
 
 
 def dependencies_of(

@@ -98,9 +98,17 @@ def test_a_signed_plugin_is_trusted_and_named(
     assert "not verified" in command("show", plugin).stdout
     # Against a release that is not installed the demand is the same.
     keys = ("--tensorflow", RELEASE, "--trust")
-    assert "signature" not in command("check", plugin, *keys, signer.public).stdout
+    told = command("check", plugin, *keys, signer.public).stdout
+    assert "signature" not in told
+    assert told.splitlines()[1] == f"  signed by {name_of(signer)}"
+    done = command("check", plugin, *keys, signer.public, "--format", "json")
+    (report,) = valid(done.stdout, "report")["reports"]
+    assert report["plugin"]["signed_by"] == name_of(signer)
     other = Signer(tmp_path, "openssl")
-    assert "signature-untrusted" in command("check", plugin, *keys, other.public, status=1).stdout
+    done = command("check", plugin, *keys, other.public, "--format", "json", status=1)
+    (report,) = valid(done.stdout, "report")["reports"]
+    assert report["plugin"]["signed_by"] is None
+    assert [f["rule"] for f in report["findings"]] == ["signature-untrusted"]
 
 
 def test_fail_on_does_not_soften_the_demand(
