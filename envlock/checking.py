@@ -259,6 +259,7 @@ class Checker:
             abi_unsafe=any(finding.verdict == "unsafe" for finding in abi.findings),
             origin_told=bool(abi.unchecked),
             uses_numpy_api=manifest is not None and uses_numpy_api(elf),
+            built_here=built_here,
         )
         findings = [*linker_findings, *abi.findings]
         if refused or comparison.abi_unsafe:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .atlas.format import Atlas, Release
     from .manifest_io import EmbeddedManifest
     from .models.dependencies import Dependencies
-    from .models.manifest import Manifest
+    from .models.manifest import Manifest, PluginIdentity
 
 
 def compat(
@@ -158,12 +158,16 @@ def check_release(
         answer, _ = _answer(elf, embedded, distribution)
         wanted = _of_version(answer, version)
         findings, signed_by = settle(elf, wanted.findings, policy, trusted)
+        recorded = None if embedded is None else embedded.manifest.plugin
+        unchecked = [_NO_ENVIRONMENT]
+        if wanted.verdict != "incompatible":
+            unchecked += _of_machines(recorded or read_identity(elf))
     return Report(
         plugin=answer.plugin.replace(signed_by=signed_by),
         environment=EnvironmentSummary(tensorflow=version, distribution=wanted.distribution),
         verdict=verdict_of(findings),
         findings=findings,
-        unchecked=(*answer.unchecked, *wanted.unchecked, _NO_ENVIRONMENT),
+        unchecked=(*answer.unchecked, *wanted.unchecked, *unchecked),
     )
 
 
@@ -182,6 +186,18 @@ _NO_ENVIRONMENT = Unchecked(
     what="everything but TensorFlow",
     why="no environment was named: libraries, C and C++ run time, Python, numpy",
 )
+
+
+def _of_machines(plugin: PluginIdentity) -> list[Unchecked]:
+    """What neither an environment nor a machine answers for how the plugin was compiled."""
+    from .rules.compiled import unseen_processor
+
+    found = unseen_processor(plugin)
+    made = plugin.compilation
+    if made.eigen_max_align_bytes is not None and not made.uses_c_api_only:
+        why = "only an installed TensorFlow tells which one it was compiled with"
+        found.append(Unchecked(what="Eigen's alignment", why=why))
+    return found
 
 
 def dependencies_of(

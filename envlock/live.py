@@ -80,6 +80,15 @@ class LiveView:
         found = _libstdcxx(self.scope, self.prediction)
         return None if found is None else libstdcxx_facts(found[0], found[2])
 
+    @property
+    def processor(self) -> frozenset[str] | None:
+        """The features of this machine's x86-64 processor; None where they are not known."""
+        from .linker.rtld import cpu_flags
+
+        if self.scope.machine != "x86_64":
+            return None
+        return cpu_flags()[1] or None
+
     def library(self, soname: str) -> FoundLibrary | None:
         """A library of the plugin's closure as it is found now; None when it is not in it.
 

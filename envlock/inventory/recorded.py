@@ -112,6 +112,10 @@ class RecordedView:
         """libstdc++."""
         return self._facts.libstdcxx
 
+    @property
+    def processor(self) -> None:
+        """None: it is another machine's."""
+
     def library(self, soname: str) -> None:
         """None: the closure of a plugin is not recorded."""
 

@@ -124,7 +124,7 @@ class Processor:
 
 def processor(machine_number: int, glibc: tuple[int, int]) -> Processor:
     """This machine's processor as the linker of that release sees it."""
-    vendor, flags = _cpu_flags() if machine_number == 62 else ("", frozenset())
+    vendor, flags = cpu_flags() if machine_number == 62 else ("", frozenset())
     if machine_number != 62:
         platform = {183: "aarch64", 3: "i686", 22: "z900"}.get(machine_number, "")
         parts = [platform] if platform else []
@@ -162,7 +162,7 @@ def _power_set(names: list[str], glibc: tuple[int, int]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cpu_flags() -> tuple[str, frozenset[str]]:
+def cpu_flags() -> tuple[str, frozenset[str]]:
     """Vendor and flags of the first processor; the file lists every one, the start is enough."""
     try:
         with open("/proc/cpuinfo", "rb", buffering=0) as file:

@@ -126,6 +126,15 @@ class TensorFlowFacts(Record):
     headers: HeaderVersions = HeaderVersions()
     libraries: tuple[LibraryIdentity, ...] = ()
 
+    @property
+    def eigen_max_align_bytes(self) -> int | None:
+        """EIGEN_MAX_ALIGN_BYTES, as `compile_flags` tells it."""
+        for flag in self.compile_flags:
+            name, _, value = flag.partition("=")
+            if name == "-DEIGEN_MAX_ALIGN_BYTES" and value.isdigit():
+                return int(value)
+        return None
+
 
 class NumpyFacts(Record):
     """An installed numpy: version and the numbers that its C-API check compares."""

@@ -5,9 +5,14 @@ A new rule is one function and one entry in its module's `RULES`.
 
 from __future__ import annotations
 
-from . import runtime, stamp, tensorflow
+from . import compiled, runtime, stamp, tensorflow
 from .base import Comparison, Rule
 
 __all__ = ["RULES", "Comparison", "Rule"]
 
-RULES: tuple[Rule, ...] = (*stamp.RULES, *tensorflow.RULES, *runtime.RULES)
+RULES: tuple[Rule, ...] = (
+    *stamp.RULES,
+    *compiled.RULES,
+    *tensorflow.RULES,
+    *runtime.RULES,
+)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         @property
         def cxx_standard(self) -> int | None: ...
         @property
+        def eigen_max_align_bytes(self) -> int | None: ...
+        @property
         def build_info(self) -> tuple[BuildSetting, ...]: ...
         @property
         def headers(self) -> HeaderVersions: ...
@@ -76,6 +78,10 @@ if TYPE_CHECKING:
         def libc_version(self) -> str | None: ...
         @property
         def libstdcxx(self) -> LibstdcxxFacts | None: ...
+        @property
+        def processor(self) -> frozenset[str] | None:
+            """The features of an x86-64 processor as /proc/cpuinfo names them."""
+
         def library(self, soname: str) -> FoundLibrary | None:
             """A library of the plugin's closure as found now; None when it is not in it."""
 
@@ -86,6 +92,7 @@ class Comparison:
     __slots__ = (
         "abi_known",
         "abi_unsafe",
+        "built_here",
         "linker_findings",
         "live",
         "manifest",
@@ -105,6 +112,7 @@ class Comparison:
         abi_unsafe: bool = False,
         origin_told: bool = False,
         uses_numpy_api: bool = False,
+        built_here: bool = False,
     ) -> None:
         self.plugin = plugin
         self.manifest = manifest
@@ -114,6 +122,7 @@ class Comparison:
         self.abi_unsafe = abi_unsafe  # and they differ where the plugin depends on it
         self.origin_told = origin_told  # what an unstamped plugin was built with is spoken of
         self.uses_numpy_api = uses_numpy_api
+        self.built_here = built_here  # it is about to be stamped for this environment
 
     @property
     def refused(self) -> bool:

@@ -24,6 +24,7 @@ from envlock.models.manifest import (
     TensorFlowFacts,
 )
 from envlock.models.report import VERDICTS, Finding, Unchecked
+from envlock.processors import needed
 from envlock.rules import RULES, Comparison
 
 TENSORFLOW = TensorFlowFacts(
@@ -37,6 +38,7 @@ TENSORFLOW = TensorFlowFacts(
     build_info=(BuildSetting(name="is_cuda_build", value="False"),),
     headers=HeaderVersions(eigen="3.4.90", absl="lts_20230802", protobuf="4.23.4"),
     libraries=(LibraryIdentity(name="libtensorflow_framework.so.2", build_id="aa"),),
+    compile_flags=("-D_GLIBCXX_USE_CXX11_ABI=1", "-DEIGEN_MAX_ALIGN_BYTES=64"),
 )
 PLUGIN = PluginIdentity(
     name="zero_out.so",
@@ -67,6 +69,9 @@ MANIFEST = Manifest(
 )
 
 
+HASWELL = frozenset(needed(["-march=haswell"])[0])
+
+
 class Live:
     """A live environment that equals the build's but for what is passed in."""
 
@@ -79,6 +84,7 @@ class Live:
         self.python = changes.pop("python", PYTHON)
         self.libc_version = changes.pop("libc_version", "2.36")
         self.libstdcxx = changes.pop("libstdcxx", MANIFEST.platform.libstdcxx)
+        self.processor = changes.pop("processor", HASWELL)
         self.libraries = changes.pop(
             "libraries", {"libz.so.1": Library(soname="libz.so.1", version="1.2.13")}
         )
@@ -291,3 +297,84 @@ def test_without_build_id_the_code_digest_decides() -> None:
 
 def test_forced_stamps_are_told() -> None:
     assert only(answers(manifest=MANIFEST.replace(forced=True))).rule == "stamp-forced"
+
+
+def compiled(*flags: str, some: tuple[str, ...] = (), **more: Any) -> PluginIdentity:
+    made = PLUGIN.compilation.replace(flags=flags, some_flags=some, **more)
+    return PLUGIN.replace(compilation=made)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-march=x86-64",),
+        ("-march=haswell", "-mavx2", "-std=c++17"),
+        ("-march=x86-64-v3", "-m64", "-mfpmath=sse"),
+        # What `-march=native` of a virtual machine that hides AVX-512 is recorded as.
+        ("-march=skylake-avx512", "-mavx2", "-mno-avx512f"),
+        ("-DNDEBUG", "-O2"),
+    ],
+)
+def test_a_processor_that_has_it_all_is_not_worth_a_word(flags: tuple[str, ...]) -> None:
+    assert answers(plugin=compiled(*flags)) == []
+
+
+def test_a_processor_that_lacks_what_the_code_needs() -> None:
+    finding = only(answers(plugin=compiled("-march=skylake-avx512", "-mavx512vnni", "-mavx2")))
+    assert (finding.rule, finding.verdict) == ("instruction-set", "unsafe")
+    assert finding.built == "-march=skylake-avx512 -mavx512vnni"
+    assert finding.live is not None
+    assert "avx512f" in finding.live
+    assert "avx2" not in finding.live
+    assert finding.remedy == "rebuild without `-march=skylake-avx512`, `-mavx512vnni`"
+    # Whoever builds for other machines stamps it all the same.
+    assert answers(plugin=compiled("-march=skylake-avx512"), built_here=True) == []
+
+
+@pytest.mark.parametrize(
+    ("plugin", "live", "said"),
+    [
+        # Code behind a question to the processor, such as libraries bring along.
+        (compiled("-march=haswell", "-mavx512f", some=("-mavx512f",)), {}, "parts of it"),
+        (compiled("-march=native"), {}, "`-march=native`"),
+        (compiled("-march=haswell"), {"processor": None}, "`-march=haswell`"),
+        (compiled("-march=armv8.2-a+sve").replace(machine="aarch64"), {}, "aarch64"),
+    ],
+)
+def test_what_is_not_known_of_processors_is_unchecked(
+    plugin: PluginIdentity, live: dict[str, Any], said: str
+) -> None:
+    manifest = MANIFEST.replace(plugin=plugin)
+    (answer,) = answers(Live(**live), manifest, plugin=plugin)
+    assert isinstance(answer, Unchecked)
+    assert answer.what == "instruction set"
+    assert said in answer.why
+
+
+def test_baseline_code_asks_nothing_of_an_unknown_processor() -> None:
+    assert answers(Live(processor=None), plugin=compiled("-march=x86-64", "-msse2")) == []
+    plain = compiled("-march=armv8-a", "-mabi=lp64").replace(machine="aarch64")
+    assert answers(Live(processor=None), MANIFEST.replace(plugin=plain), plugin=plain) == []
+
+
+def test_another_eigen_alignment_is_drift_with_both_values() -> None:
+    finding = only(answers(plugin=compiled(eigen_max_align_bytes=32)))
+    assert (finding.rule, finding.verdict) == ("eigen-alignment", "drifted")
+    assert (finding.built, finding.live) == ("32", "64")
+    assert answers(plugin=compiled(eigen_max_align_bytes=64)) == []
+    c_api = compiled(eigen_max_align_bytes=32, uses_c_api_only=True)
+    assert answers(plugin=c_api) == []
+
+
+def test_an_alignment_that_tensorflow_does_not_tell_is_unchecked() -> None:
+    silent = {"compile_flags": (), "version": "2.15.1"}
+    bare = MANIFEST.replace(tensorflow=TENSORFLOW.replace(**silent))
+    plugin = compiled(eigen_max_align_bytes=64)
+    (answer,) = answers(Live(tensorflow=silent), bare, plugin=plugin)
+    assert isinstance(answer, Unchecked)
+    assert answer.what == "Eigen's alignment"
+
+
+@pytest.mark.parametrize("ndebug", [True, False, None])
+def test_ndebug_alone_is_not_worth_a_word(ndebug: bool | None) -> None:
+    assert answers(plugin=compiled(ndebug=ndebug)) == []
