@@ -13,7 +13,22 @@ from .versions import order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .environment.locate import EnvironmentPaths
+    from typing import Protocol
+
+    class Paths(Protocol):
+        """Where an environment is (`envlock.environment.locate.EnvironmentPaths`)."""
+
+        @property
+        def prefix(self) -> str: ...
+        @property
+        def executable(self) -> str: ...
+        @property
+        def version(self) -> tuple[int, int]: ...
+        @property
+        def running(self) -> bool: ...
+        @property
+        def search_path(self) -> tuple[str, ...]: ...
+
 
 #: The first minor release that a row holds for, and the minor versions of Python 3 with wheels.
 _WHEELS = (
@@ -42,9 +57,9 @@ def pythons(version: str) -> tuple[tuple[int, int], ...]:
 class Place:
     """An environment, as far as commands that change it name it."""
 
-    __slots__ = ("executable", "manager", "pip", "prefix", "python", "running")
+    __slots__ = ("executable", "has_pip", "manager", "prefix", "python", "running")
 
-    def __init__(self, manager: str | None, paths: EnvironmentPaths | None = None) -> None:
+    def __init__(self, manager: str | None, paths: Paths | None = None) -> None:
         """`manager` is that of its TensorFlow; without `paths`, commands do not name it."""
         self.manager = manager
         self.prefix = sys.prefix if paths is None else paths.prefix
@@ -52,7 +67,7 @@ class Place:
         self.python = None if paths is None else paths.version
         self.running = paths is None or paths.running or _same(paths.prefix, sys.prefix)
         folders = () if paths is None else paths.search_path
-        self.pip = any(os.path.isdir(os.path.join(folder, "pip")) for folder in folders)
+        self.has_pip = any(os.path.isdir(os.path.join(folder, "pip")) for folder in folders)
 
     def takes(self, version: str) -> bool:
         """Whether a release can be installed here; conda builds for other Pythons than PyPI has."""
@@ -72,17 +87,23 @@ class Place:
             return f"conda install{where}{force} {_quoted(name + spec.replace('==', '=', 1))}"
         force = " --force-reinstall --no-deps" if again else ""
         beside = "".join(f" {_quoted(one)}" for one in _beside(spec)) if not again else ""
-        command = f"{self._pip('install')}{force} {_quoted(name + spec)}{beside}"
+        command = f"{self.pip('install')}{force} {_quoted(name + spec)}{beside}"
         if instead_of is None or instead_of == name:
             return command
-        return f"{self._pip('uninstall')} -y {quote(instead_of)} && {command}"
+        return f"{self.pip('uninstall')} -y {quote(instead_of)} && {command}"
 
-    def _pip(self, verb: str) -> str:
+    @property
+    def python_command(self) -> str:
+        """The environment's Python, as a command names it."""
+        return "python" if self.running else quote(self.executable)
+
+    def pip(self, verb: str) -> str:
+        """`pip VERB` for this environment."""
         if self.running:
             return f"pip {verb}"
-        python = quote(self.executable)
+        python = self.python_command
         # An environment that uv made has no pip of its own.
-        return f"{python} -m pip {verb}" if self.pip else f"pip --python {python} {verb}"
+        return f"{python} -m pip {verb}" if self.has_pip else f"pip --python {python} {verb}"
 
 
 def elsewhere(name: str, version: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..atlas import link
-from ..linker.case import LINK_FLAGS, plural
+from ..linker.case import flags, plural
 from ..models.dependencies import Dependencies
 from ..models.report import Finding, Unchecked, worse
 from .assertions import concerns, failing
@@ -124,7 +124,7 @@ def _not_linked(lack: Missing, name: str, version: str) -> Finding:
         "it needs",
         why=f"{name} keeps its libraries out of the global scope: a plugin sees only what it is "
         "linked to",
-        remedy=f"link it with `$({LINK_FLAGS})`",
+        remedy=f"link it with `{flags('link')}`",
         count=len(lack.hidden),
         examples=tuple(symbol for symbol, _ in lack.hidden[:5]),
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Protocol
 
+    from ..installing import Place
     from ..models.manifest import HeaderVersions, PluginIdentity, TensorFlowFacts
     from ..models.report import Finding
     from .library import Library
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
         def executable(self) -> str: ...
         @property
         def kind(self) -> str: ...
+        @property
+        def version(self) -> tuple[int, int]: ...
+        @property
+        def running(self) -> bool: ...
+        @property
+        def search_path(self) -> tuple[str, ...]: ...
 
     class EnvironmentFacts(Protocol):
         """The environment, as far as causes name it (`envlock.environment.live.Environment`)."""
@@ -49,8 +56,6 @@ if TYPE_CHECKING:
 MOST_KNOWN = 4096
 #: Examples in one finding.
 MOST_EXAMPLES = 5
-COMPILE_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_compile_flags())'"
-LINK_FLAGS = "python -c 'import tensorflow as tf; print(*tf.sysconfig.get_link_flags())'"
 
 
 class Cause(RuleText):
@@ -106,6 +111,17 @@ class Case:
         """The installed TensorFlow in words."""
         found = self.environment.tensorflow
         return "no TensorFlow" if found is None else f"TensorFlow {found.version}"
+
+    @property
+    def place(self) -> Place:
+        """The environment, for commands that change it."""
+        from ..installing import Place
+
+        return Place(None, self.environment.paths)
+
+    def flags(self, kind: str) -> str:
+        """What a shell replaces by the environment's "compile" or "link" flags."""
+        return flags(kind, self.place.python_command)
 
     @property
     def other_release(self) -> TensorFlowFacts | None:
@@ -179,6 +195,12 @@ class Case:
             text if symbol.version is None else f"{text}@{symbol.version}"
             for text, symbol in zip(shown, chosen)
         )
+
+
+def flags(kind: str, python: str = "python") -> str:
+    """What a shell replaces by TensorFlow's "compile" or "link" flags."""
+    call = f"import tensorflow as tf; print(*tf.sysconfig.get_{kind}_flags())"
+    return f"$({python} -c '{call}')"
 
 
 def plural(count: int, noun: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from shlex import quote
 
 from ..models.report import Finding
-from .case import LINK_FLAGS, MOST_EXAMPLES, Case, Cause, plural
+from .case import MOST_EXAMPLES, Case, Cause, plural
 from .grafts import name_before_graft
 
 TYPE_CHECKING = False
@@ -112,7 +113,7 @@ def _framework_soname(case: Case) -> Finding | None:
         message=message,
         why="the number in the name changes with TensorFlow's major release; a link under the old "
         "name would only hide that the C++ interface differs",
-        remedy=f"rebuild it against the installed TensorFlow, linked with `$({LINK_FLAGS})`",
+        remedy=f"rebuild it against the installed TensorFlow, linked with `{case.flags('link')}`",
     )
 
 
@@ -136,7 +137,7 @@ def _framework_library(case: Case) -> Finding | None:
         message=f"the plugin needs `{needed}` itself, and {detail}",
         why="which of TensorFlow's libraries hold its C++ interface changes between releases: "
         "`_pywrap_tensorflow_internal.so` up to 2.11, `libtensorflow_cc.so.2` from 2.12 on",
-        remedy=f"rebuild it, linked with `$({LINK_FLAGS})` and nothing else of TensorFlow",
+        remedy=f"rebuild it, linked with `{case.flags('link')}` and nothing else of TensorFlow",
     )
 
 
@@ -167,8 +168,12 @@ def _cuda(case: Case) -> Finding | None:
 def _cuda_remedy(case: Case, names: list[str], packages: list[str]) -> str:
     folders = list(dict.fromkeys(f for f in (_elsewhere(case, n) for n in names) if f))
     if folders:
-        return f"export LD_LIBRARY_PATH={':'.join(folders)}"
-    return f"pip install {' '.join(packages)}" if packages else "install the GPU driver"
+        return f"export LD_LIBRARY_PATH={quote(':'.join(folders))}"
+    return (
+        f"{case.place.pip('install')} {' '.join(packages)}"
+        if packages
+        else "install the GPU driver"
+    )
 
 
 def _cuda_major(names: list[str]) -> str:
@@ -232,7 +237,7 @@ def _searched(missing: MissingLibrary) -> str:
 def _library_remedy(case: Case, missing: MissingLibrary) -> str:
     folder = _elsewhere(case, missing.name)
     if folder is not None:
-        return f"export LD_LIBRARY_PATH={folder}"
+        return f"export LD_LIBRARY_PATH={quote(folder)}"
     if name_before_graft(missing.name) is not None:
         return (
             "pip install --force-reinstall --no-deps WHEEL  # whole: the copy lies in its `.libs` "
@@ -240,7 +245,7 @@ def _library_remedy(case: Case, missing: MissingLibrary) -> str:
         )
     if case.environment.paths.kind == "conda":
         stem = missing.name.split(".so", 1)[0]
-        return f"conda install --prefix {case.environment.paths.prefix} {stem}"
+        return f"conda install --prefix {quote(case.environment.paths.prefix)} {stem}"
     return (
         f"install the package that has `{missing.name}`, then, if its folder is none of those "
         "searched: export LD_LIBRARY_PATH=FOLDER"
@@ -335,7 +340,7 @@ def _libstdcxx(case: Case) -> Finding | None:
     prefix = case.environment.paths.prefix
     if highest.provider_path.startswith(prefix + "/") and case.environment.paths.kind == "conda":
         wanted = f"'libstdcxx-ng>={gcc}'" if gcc else "libstdcxx-ng"
-        remedy = f"conda install --prefix {prefix} -c conda-forge {wanted}"
+        remedy = f"conda install --prefix {quote(prefix)} -c conda-forge {wanted}"
     else:
         remedy = "build it with the compiler of the oldest system it has to run on, or link it "
         remedy += "with -static-libstdc++"

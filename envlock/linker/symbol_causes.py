@@ -11,7 +11,7 @@ import re
 
 from ..models.report import Finding
 from ..versions import order
-from .case import COMPILE_FLAGS, LINK_FLAGS, Case, Cause, plural
+from .case import Case, Cause, plural
 from .names import (
     ABSL_RELEASES,
     absl_namespace,
@@ -73,7 +73,7 @@ def _not_linked(case: Case) -> Finding | None:
         f"the plugin is not linked to it{extra}",
         why=f"{case.tensorflow} keeps its libraries out of the global scope: a plugin sees only "
         "what it is linked to",
-        remedy=f"link it with `$({LINK_FLAGS})`" if not linked else command,
+        remedy=f"link it with `{case.flags('link')}`" if not linked else command,
     )
 
 
@@ -137,7 +137,7 @@ def _cxx11_abi(case: Case) -> Finding | None:
         f"{plural(len(taken), 'name')} with std::string in them cannot match",
         why="the two forms of std::string have different layouts and are part of every symbol name "
         "that mentions one",
-        remedy=f"rebuild it with `-D{theirs}`; TensorFlow's flags are `$({COMPILE_FLAGS})`",
+        remedy=f"rebuild it with `-D{theirs}`; TensorFlow's flags are `{case.flags('compile')}`",
     )
 
 
@@ -251,7 +251,7 @@ def _protobuf(case: Case) -> Finding | None:
         message=f"the plugin was compiled against another protobuf than the {live or 'one'} that "
         f"{case.tensorflow} carries: {plural(len(taken), 'symbol')} of it are not exported",
         why="protobuf's symbols come from TensorFlow's own libraries, whatever is installed beside",
-        remedy=f"rebuild it with TensorFlow's own protobuf headers: `$({COMPILE_FLAGS})`",
+        remedy=f"rebuild it with TensorFlow's own protobuf headers: `{case.flags('compile')}`",
     )
 
 

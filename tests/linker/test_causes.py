@@ -71,7 +71,12 @@ class Kit:
             setattr(scope.host, name, value)
         environment = SimpleNamespace(
             paths=SimpleNamespace(
-                prefix=str(self.shop.folder), executable="python", kind=self.kind
+                prefix=str(self.shop.folder),
+                executable=str(self.shop.folder / "bin" / "python"),
+                kind=self.kind,
+                version=(3, 11),
+                running=False,
+                search_path=(),
             ),
             tensorflow=SimpleNamespace(
                 version="2.16.2",
@@ -425,6 +430,12 @@ def test_a_second_copy_of_the_framework_loads_but_is_unsafe(kit: Kit) -> None:
     os.unlink(kit.shop.folder / "plugin.libs/libtensorflow_framework-1a2b3c4d.so.2.16.2")
     (finding,) = kit.explain(kit.shop.folder / "plugin.so")
     assert (finding.rule, finding.verdict) == ("grafted-framework", "incompatible")
+
+
+@pytest.mark.parametrize("cause", [cuda, not_linked, old_strings, protobuf])
+def test_a_command_names_the_environment(kit: Kit, cause: Callable[[Kit], Path]) -> None:
+    (finding,) = kit.explain(cause(kit))
+    assert str(kit.shop.folder / "bin" / "python") in (finding.remedy or "")
 
 
 def test_a_file_of_the_right_name_but_the_wrong_kind(kit: Kit) -> None:
