@@ -21,7 +21,6 @@ from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, U
 from .policies import apply_policy, resolve_policy, verdict_of
 from .registration import judge_registrations
 from .rules import RULES, Comparison
-from .rules.stamp import missing_stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,10 +56,19 @@ def trusted_keys(policy: PolicyFile) -> Verifier | None:
 
 
 def settle(
-    elf: ElfFile, findings: Iterable[Finding], policy: PolicyFile, trusted: Verifier | None
+    elf: ElfFile,
+    findings: Iterable[Finding],
+    policy: PolicyFile,
+    trusted: Verifier | None,
+    *,
+    stamped: bool,
 ) -> tuple[tuple[Finding, ...], str | None]:
-    """The findings with those of the trusted keys, as the policy counts them; and the key that
-    vouches for the plugin, None where none does or the policy lets that not count."""
+    """The findings with what the policy demands besides, as the policy counts them; and the key
+    that vouches for the plugin, None where none does or the policy lets that not count."""
+    if policy.require_stamp and not stamped:
+        from .rules.stamp import missing_stamp
+
+        findings = (*findings, missing_stamp(os.path.basename(elf.path)))
     word = None if trusted is None else trusted.judge(elf)
     kept = apply_policy((*(word.findings if word else ()), *findings), policy)
     if word is None or any(map(breaks_trust, kept)):
@@ -264,8 +272,6 @@ class Checker:
         findings = [*linker_findings, *abi.findings]
         if refused or comparison.abi_unsafe:
             findings = self._with_releases(findings, elf, manifest, live)
-        if manifest is None and self.policy.require_stamp:
-            findings.append(missing_stamp(plugin.name))
         unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
         unchecked += abi.unchecked
         answers = [answer for rule in RULES for answer in rule.applies(comparison)]
@@ -276,7 +282,9 @@ class Checker:
                 findings.append(answer)
             else:
                 unchecked.append(answer)
-        kept, signed_by = settle(elf, findings, self.policy, self._trusted)
+        kept, signed_by = settle(
+            elf, findings, self.policy, self._trusted, stamped=manifest is not None
+        )
         return Report(
             plugin=PluginSummary(
                 path=elf.path,

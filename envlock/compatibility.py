@@ -157,11 +157,14 @@ def check_release(
         embedded = read_embedded(elf)
         answer, _ = _answer(elf, embedded, distribution)
         wanted = _of_version(answer, version)
-        findings, signed_by = settle(elf, wanted.findings, policy, trusted)
-        recorded = None if embedded is None else embedded.manifest.plugin
+        identity = (embedded and embedded.manifest.plugin) or read_identity(elf)
+        found = [*wanted.findings]
         unchecked = [_NO_ENVIRONMENT]
         if wanted.verdict != "incompatible":
-            unchecked += _of_machines(recorded or read_identity(elf))
+            unchecked += _of_machines(identity)
+        if embedded is not None and wanted.verdict in TAKES and not answer.unchecked:
+            found += _other_version(embedded.manifest, identity, version)
+        findings, signed_by = settle(elf, found, policy, trusted, stamped=embedded is not None)
     return Report(
         plugin=answer.plugin.replace(signed_by=signed_by),
         environment=EnvironmentSummary(tensorflow=version, distribution=wanted.distribution),
@@ -169,6 +172,17 @@ def check_release(
         findings=findings,
         unchecked=(*answer.unchecked, *wanted.unchecked, *unchecked),
     )
+
+
+def _other_version(manifest: Manifest, plugin: PluginIdentity, version: str) -> list[Finding]:
+    built = _stamped_for(manifest)
+    if built is None or built == version:
+        return []
+    from .rules.tensorflow import harmless_version
+
+    c_api = plugin.compilation.uses_c_api_only
+    found = harmless_version(built, version, c_api=c_api, known=True)
+    return [found.replace(message=f"built for TensorFlow {built}, checked against {version}")]
 
 
 def _of_version(answer: CompatDocument, version: str) -> CompatRelease:

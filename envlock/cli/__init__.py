@@ -39,11 +39,11 @@ COMMANDS = {
 }
 
 WIDTH = 96
-EPILOG = (
+ENVIRONMENT = (
     "ENV is a virtual environment's or conda prefix's folder, or a Python executable in it; "
     "default: the environment that envlock itself runs in. "
-    "Exit status: 0 all fine, 1 a plugin fails, 2 wrong usage, 3 an input could not be read."
 )
+STATUS = "Exit status: 0 all fine, 1 a plugin fails, 2 wrong usage, 3 an input could not be read."
 
 
 def _module(command: str) -> ModuleType:
@@ -55,14 +55,15 @@ def _module(command: str) -> ModuleType:
 def _parser(command: str) -> argparse.ArgumentParser:
     import argparse
 
+    text = COMMANDS[command][1]
     parser = argparse.ArgumentParser(
         prog=f"envlock {command}",
-        description=COMMANDS[command][1].capitalize(),
-        epilog=EPILOG,
+        description=text[0].upper() + text[1:],
         # A width of its own keeps argparse from importing shutil to ask the terminal.
         formatter_class=lambda prog: argparse.HelpFormatter(prog, width=WIDTH),
     )
     _module(command).configure(parser)
+    parser.epilog = (ENVIRONMENT if "ENV" in parser.format_usage() else "") + STATUS
     return parser
 
 

@@ -22,39 +22,38 @@ def _version(c: Comparison) -> Iterator[Answer]:
     built, live = c.manifest.tensorflow, c.live.tensorflow
     if built.version == live.version or c.refused or c.abi_unsafe:
         return  # nothing differs, or a finding says exactly what does
-    c_api = c.plugin.compilation.uses_c_api_only
+    drifted = harmless_version(
+        built.version, live.version, c_api=c.plugin.compilation.uses_c_api_only, known=c.abi_known
+    )
     same_minor = minor(built.version) == minor(live.version)
-    message = f"built for TensorFlow {built.version}, this environment has {live.version}"
-    if same_minor or c_api or c.abi_known:
-        why = (
+    if same_minor or c.abi_known or c.plugin.compilation.uses_c_api_only:
+        yield drifted
+    else:
+        yield drifted.replace(
+            verdict="unsafe",
+            why="the dynamic linker would accept it, but class layouts and inlined accessors "
+            "change between minor releases: it can crash or compute garbage",
+            remedy=install_command(c.live, f"=={minor(built.version)}.*"),
+        )
+
+
+def harmless_version(built: str, live: str, *, c_api: bool | None, known: bool) -> Finding:
+    """The finding that a release differs where that has no effect; `known` says that the binary
+    interfaces were compared."""
+    return Finding(
+        rule="tensorflow-version",
+        verdict="drifted",
+        subject="TensorFlow",
+        built=built,
+        live=live,
+        message=f"built for TensorFlow {built}, this environment has {live}",
+        why=(
             "the plugin uses only TensorFlow's C API, which is kept stable"
             if c_api
             else "nothing that the plugin depends on differs between the two releases"
-            if c.abi_known
+            if known
             else "patch releases of one minor release have the same binary interface"
-        )
-        yield Finding(
-            rule="tensorflow-version",
-            verdict="drifted",
-            subject="TensorFlow",
-            built=built.version,
-            live=live.version,
-            message=message,
-            why=why,
-        )
-        return
-    yield Finding(
-        rule="tensorflow-version",
-        verdict="unsafe",
-        subject="TensorFlow",
-        built=built.version,
-        live=live.version,
-        message=message,
-        why=(
-            "the dynamic linker would accept it, but class layouts and inlined accessors change "
-            "between minor releases: it can crash or compute garbage"
         ),
-        remedy=install_command(c.live, f"=={minor(built.version)}.*"),
     )
 
 

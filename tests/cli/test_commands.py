@@ -311,3 +311,19 @@ def test_a_linked_in_note_is_read_and_a_later_stamp_wins(
     assert run("stamp", plugin, "--env", env.prefix).returncode == 0
     shown = json.loads(run("show", plugin, "--format", "json").stdout)
     assert (shown["stamp"], shown["linked_in_too"]) == ("appended", True)
+
+
+def test_a_release_that_is_only_named_drifts_as_an_installed_one_does(stamped: Path) -> None:
+    done = run("check", stamped, "--tensorflow", "2.14.1", "--format", "json", "--policy", "strict")
+    assert done.returncode == 1
+    (report,) = valid(done.stdout, "report-v1.schema.json")["reports"]
+    assert [(f["rule"], f["verdict"]) for f in report["findings"]] == [
+        ("tensorflow-version", "drifted")
+    ]
+    assert run("check", stamped, "--tensorflow", OLD, "--policy", "strict").returncode == 0
+
+
+def test_help_speaks_of_environments_where_one_can_be_named() -> None:
+    assert "ENV is a virtual environment's" in run("check", "--help").stdout
+    assert "ENV is a virtual environment's" not in run("show", "--help").stdout
+    assert "which TensorFlow releases" in run("compat", "--help").stdout
