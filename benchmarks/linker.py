@@ -27,7 +27,8 @@ from envlock.linker.library import open_plugin
 from envlock.linker.lookup import LookupScope
 from envlock.linker.prediction import Prediction
 from envlock.linker.resolve import predict
-from envlock.linker.scope import LiveScope, for_environment
+from envlock.linker.scope import LiveScope
+from envlock.linker.simulate import for_environment
 from tests.support.environments import TfEnvironment, cache_root, ensure, uv
 
 RELEASE = "2.21.0"

@@ -16,9 +16,9 @@ from .judging import AbiAnswer, judge_abi
 from .linker.resolve import predict
 from .live import LiveView
 from .manifest_io import read_embedded
-from .models.policy import DEFAULT, PolicyFile, breaks_trust
+from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from .policies import apply_policy, resolve_policy, verdict_of
+from .policies import resolve_policy, settle, trusted_keys, verdict_of
 from .registration import judge_registrations
 from .rules import RULES, Comparison
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .linker.prediction import Prediction
     from .linker.scope import LiveScope
     from .models.manifest import Manifest, PluginIdentity, TensorFlowFacts
-    from .trust.verify import Verifier
 
 #: Fewer plugins than this are checked faster than children are started.
 PARALLEL_FROM = 8
@@ -41,39 +40,6 @@ NO_TENSORFLOW = "install it there, or name the environment that has it with `--e
 def file_identity(status: os.stat_result) -> tuple[int, ...]:
     """What tells that a file is the same and unchanged: device, inode, size, times."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def trusted_keys(policy: PolicyFile) -> Verifier | None:
-    """The keys that a policy trusts, None where it demands no trust.
-
-    Raises `KeyFileError`, `FileAccessError`, and `DependencyMissing` without `cryptography`.
-    """
-    if not policy.trust:
-        return None
-    from .trust.verify import Verifier
-
-    return Verifier(policy.trust)
-
-
-def settle(
-    elf: ElfFile,
-    findings: Iterable[Finding],
-    policy: PolicyFile,
-    trusted: Verifier | None,
-    *,
-    stamped: bool,
-) -> tuple[tuple[Finding, ...], str | None]:
-    """The findings with what the policy demands besides, as the policy counts them; and the key
-    that vouches for the plugin, None where none does or the policy lets that not count."""
-    if policy.require_stamp and not stamped:
-        from .rules.stamp import missing_stamp
-
-        findings = (*findings, missing_stamp(os.path.basename(elf.path)))
-    word = None if trusted is None else trusted.judge(elf)
-    kept = apply_policy((*(word.findings if word else ()), *findings), policy)
-    if word is None or any(map(breaks_trust, kept)):
-        return kept, None
-    return kept, word.signed_by
 
 
 class Checker:
@@ -102,7 +68,7 @@ class Checker:
         Raises `EnvironmentUnreadable` when it is none or has no TensorFlow, and what `trusted_keys`
         raises.
         """
-        from .linker.scope import for_environment
+        from .linker.simulate import for_environment
 
         environment = env if isinstance(env, Environment) else Environment.open(env)
         _require_tensorflow(environment)

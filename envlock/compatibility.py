@@ -13,7 +13,7 @@ from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease, OtherDistribution
 from .models.policy import DEFAULT, PolicyFile
 from .models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from .policies import verdict_of
+from .policies import settle, trusted_keys, verdict_of
 from .versions import order
 
 #: The architecture whose releases the atlas describes.
@@ -150,8 +150,6 @@ def check_release(
 
     Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
     """
-    from .checking import settle, trusted_keys
-
     trusted = trusted_keys(policy)
     with ElfFile.open(plugin) as elf:
         embedded = read_embedded(elf)

@@ -1,4 +1,4 @@
-"""Reading policies and applying them to findings."""
+"""Reading policies and applying them: to findings, and what they demand besides."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 import os
 
 from .errors import PolicyError
-from .models.policy import NAMED, PolicyFile
+from .models.policy import NAMED, PolicyFile, breaks_trust
 from .models.record import ValidationError, decode
 from .models.report import worse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .elf import ElfFile
     from .models.report import Finding
+    from .trust.verify import Verifier
 
 MAX_POLICY = 1 << 20
 
@@ -91,3 +95,36 @@ def verdict_of(findings: tuple[Finding, ...]) -> str:
     for finding in findings:
         verdict = worse(verdict, finding.verdict)
     return verdict
+
+
+def trusted_keys(policy: PolicyFile) -> Verifier | None:
+    """The keys that a policy trusts, None where it demands no trust.
+
+    Raises `KeyFileError`, `FileAccessError`, and `DependencyMissing` without `cryptography`.
+    """
+    if not policy.trust:
+        return None
+    from .trust.verify import Verifier
+
+    return Verifier(policy.trust)
+
+
+def settle(
+    elf: ElfFile,
+    findings: Iterable[Finding],
+    policy: PolicyFile,
+    trusted: Verifier | None,
+    *,
+    stamped: bool,
+) -> tuple[tuple[Finding, ...], str | None]:
+    """The findings with what the policy demands besides, as the policy counts them; and the key
+    that vouches for the plugin, None where none does or the policy lets that not count."""
+    if policy.require_stamp and not stamped:
+        from .rules.stamp import missing_stamp
+
+        findings = (*findings, missing_stamp(os.path.basename(elf.path)))
+    word = None if trusted is None else trusted.judge(elf)
+    kept = apply_policy((*(word.findings if word else ()), *findings), policy)
+    if word is None or any(map(breaks_trust, kept)):
+        return kept, None
+    return kept, word.signed_by

@@ -57,7 +57,7 @@ def plugin_reports(
     if after.tensorflow is None:
         why = f"`{after.side.label}` has no TensorFlow"
         return (), (*unchecked, Unchecked(what="the plugins", why=why))
-    from ..checking import trusted_keys
+    from ..policies import trusted_keys
     from .recorded import Judge
 
     judge = Judge(after, policy, trusted_keys(policy))

@@ -14,9 +14,8 @@ from ..identity import read_identity, uses_numpy_api
 from ..installing import Place
 from ..judging import AbiAnswer, demangled, judge_abi
 from ..manifest_io import read_embedded
-from ..models.policy import breaks_trust
 from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from ..policies import apply_policy, verdict_of
+from ..policies import apply_policy, settle, verdict_of
 from ..rules import RULES, Comparison
 from ..versions import minor
 
@@ -214,12 +213,10 @@ class Judge:
         )
         findings = [*(linker or ()), *abi.findings]
         self._apply_rules(comparison, findings, unchecked)
-        signed_by = None
-        if self._trusted is not None:
-            word = self._trusted.judge(elf)
-            signed_by = word.signed_by
-            findings[:0] = word.findings
-        return self._made(plugin, findings, unchecked, abi.origin, signed_by)
+        kept, signed_by = settle(
+            elf, findings, self._policy, self._trusted, stamped=manifest is not None
+        )
+        return self._made(plugin, kept, unchecked, abi.origin, signed_by)
 
     def _link(
         self, elf: ElfFile, identity: PluginIdentity, manifest: Manifest | None
@@ -277,7 +274,7 @@ class Judge:
             for finding in findings
             for kept in self._without_file(finding, abi.known, unchecked)
         ]
-        return self._made(plugin, findings, unchecked)
+        return self._made(plugin, apply_policy(tuple(findings), self._policy), unchecked)
 
     def _compare(self, identity: PluginIdentity, manifest: Manifest) -> AbiAnswer:
         """The interface as the stamp records it against the release that the atlas knows."""
@@ -359,12 +356,11 @@ class Judge:
     def _made(
         self,
         plugin: Plugin,
-        findings: list[Finding],
+        kept: tuple[Finding, ...],
         unchecked: list[Unchecked],
         origin: str | None = None,
         signed_by: str | None = None,
     ) -> Report:
-        kept = apply_policy(tuple(findings), self._policy)
         manifest = plugin.manifest
         built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
         return Report(
@@ -373,7 +369,7 @@ class Judge:
                 stamped=manifest is not None,
                 stamp=plugin.stamp,
                 tensorflow=built or origin,
-                signed_by=None if any(map(breaks_trust, kept)) else signed_by,
+                signed_by=signed_by,
             ),
             environment=self._summary,
             verdict=verdict_of(kept),

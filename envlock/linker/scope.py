@@ -2,8 +2,8 @@
 
 `Namespace` is glibc's list of loaded objects with the name rules of `_dl_lookup_map`
 (`_dl_name_match_p`: file path and every name it was asked for; then DT_SONAME).
-`LiveScope` adds the process around it. `for_environment` works it out from files,
-`envlock.linker.process.from_process` takes it from the running process.
+`LiveScope` adds the process around it: `envlock.linker.simulate` works it out from files,
+`envlock.linker.process` takes it from the running process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from .header import Host
     from .library import Library, LibraryPool
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .process import RunningProcess
     from .rtld import Interpreter
     from .search import Searcher
-    from .simulate import EnvironmentLike
 
 
 #: The framework's libraries, whose exports plugins are written against.
@@ -317,25 +316,3 @@ class LiveScope:
     def close(self) -> None:
         """Unmap every library that was opened."""
         self.pool.close()
-
-
-def for_environment(
-    environment: EnvironmentLike, environ: Mapping[str, str] | None = None
-) -> LiveScope:
-    """The scope of an environment's Python after `import tensorflow`, from its files alone.
-
-    See `envlock.linker.simulate.for_environment`.
-    """
-    from .simulate import for_environment as build
-
-    return build(environment, environ)
-
-
-def from_process(environment: object = None) -> LiveScope:
-    """The scope of the running process; see `envlock.linker.process.from_process`.
-
-    `environment` is not needed: the process itself is asked.
-    """
-    from .process import from_process as build
-
-    return build()

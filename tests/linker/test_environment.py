@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from envlock.environment.live import Environment
-from envlock.linker.scope import LiveScope, for_environment
+from envlock.linker.scope import LiveScope
+from envlock.linker.simulate import for_environment
 from tests.linker.workshop import Workshop
 from tests.support.environments import (
     FOR_TESTS,

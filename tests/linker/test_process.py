@@ -22,7 +22,7 @@ import ctypes, json, os, sys
 for step in sys.argv[1:-1]:
     ctypes.CDLL(step[1:], os.RTLD_NOW | (os.RTLD_GLOBAL if step[0] == "G" else os.RTLD_LOCAL))
 from envlock.linker.resolve import predict
-from envlock.linker.scope import from_process
+from envlock.linker.process import from_process
 scope = from_process()
 prediction = predict(sys.argv[-1], scope)
 error = None
@@ -131,7 +131,7 @@ def test_a_preloaded_library(shop: Workshop) -> None:
 def test_a_library_whose_file_is_gone(shop: Workshop) -> None:
     script = (
         "import ctypes, os, sys; ctypes.CDLL(sys.argv[1]); os.unlink(sys.argv[1]);"
-        "from envlock.linker.scope import from_process;"
+        "from envlock.linker.process import from_process;"
         "from envlock.linker.resolve import predict;"
         "p = predict(sys.argv[2], from_process()); print(p.outcome, p.closure[0].how)"
     )

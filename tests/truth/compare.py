@@ -10,7 +10,7 @@ from pathlib import Path
 from envlock.environment.live import Environment
 from envlock.errors import EnvlockError
 from envlock.linker.resolve import predict
-from envlock.linker.scope import for_environment
+from envlock.linker.simulate import for_environment
 from tests.support.environments import TfEnvironment
 from tests.truth import wheels
 from tests.truth.records import Record
