@@ -29,6 +29,10 @@ class EnvlockError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        """As a traceback shows it: what is wrong, and what to do."""
+        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+
 
 class UsageError(EnvlockError):
     """Arguments that contradict each other or name nothing."""
