@@ -31,7 +31,10 @@ class EnvlockError(Exception):
 
     def __str__(self) -> str:
         """As a traceback shows it: what is wrong, and what to do."""
-        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+        if self.hint is None:
+            return self.message
+        between = "\nhint: " if self.several_lines else "; "
+        return f"{self.message}{between}{self.hint}"
 
 
 class UsageError(EnvlockError):
