@@ -84,9 +84,19 @@ def _in_question(
 
 def _repeats(kernels: Sequence[KernelRecord]) -> bool:
     """Whether two kernels look alike; whether they compete is a rule's matter."""
-    keys = [(k.op, k.device, k.priority, k.label, repr(k.constraints)) for k in kernels]
+    ops = [k.op for k in kernels]
+    if len(set(ops)) == len(ops):
+        return False
+    keys = {(k.op, k.device, k.priority, k.label, repr(k.constraints)) for k in kernels}
+    if len(keys) < len(kernels):
+        return True
     plain = {k.op for k in kernels if not k.constraints}
-    return len(set(keys)) < len(keys) or any(sum(k.op == op for k in kernels) > 1 for op in plain)
+    if not plain:
+        return False
+    from collections import Counter
+
+    count = Counter(ops)
+    return any(count[op] > 1 for op in plain)
 
 
 class Registered:

@@ -19,6 +19,8 @@ OPS, KERNELS = "ops.txt", "kernels.zlib"
 RAW_OPS = "_api/v2/raw_ops/__init__.py"
 #: Five times the list of the newest release.
 MAX_LIST = 1 << 20
+#: Names that are looked for in the lists as they are; for more it pays to take them apart.
+FEW = 32
 
 
 class BuiltIn:
@@ -29,6 +31,9 @@ class BuiltIn:
         self._minor = ".".join(version.split(".")[:2])
         self._wrapped: bytes | None = None
         self._table: tuple[bytes, int] | None = None
+        self._kernels: bytes | None = None
+        self._asked = 0
+        self._names: frozenset[bytes] | None = None
 
     @property
     def known(self) -> bool:
@@ -38,6 +43,9 @@ class BuiltIn:
     def has(self, op: str) -> bool:
         """Whether the release registers an op of that name."""
         name = op.encode("utf-8", "replace")
+        self._asked += 1
+        if self._asked > FEW:
+            return name in self._all()
         table, bit = self._ops()
         if bit >= 0:
             at = table.find(b"\n" + name + b" ")
@@ -48,14 +56,32 @@ class BuiltIn:
         listed = self._listed()
         return listed.find(b" " + name + b"\n") >= 0 or listed.find(b" " + name + b" #") >= 0
 
+    def _all(self) -> frozenset[bytes]:
+        """The names for which `has` is true."""
+        if self._names is None:
+            table, bit = self._ops()
+            lines = table.split(b"\n")[1:] if bit >= 0 else []
+            rows = (line.split(b" ") for line in lines if line)
+            found = {row[0] for row in rows if int(row[-1], 16) >> bit & 1}
+            # `from tensorflow.python.ops.gen_math_ops import abs as Abs # line: 71`, or without
+            # the remark.
+            for line in self._listed().split(b"\n")[:-1]:
+                words = line.partition(b" #")[0].split(b" ")
+                if len(words) > 1:
+                    found.add(words[-1])
+            self._names = frozenset(found)
+        return self._names
+
     def cpu_kernels(self, op: str) -> tuple[KernelRecord, ...] | None:
         """The CPU kernels that the release has for an op; None where its tables are not known."""
         import zlib
 
         from ..models.registration import KernelRecord, TypeConstraint
 
-        with open(os.path.join(FOLDER, KERNELS), "rb") as file:
-            table = zlib.decompress(file.read())
+        if self._kernels is None:
+            with open(os.path.join(FOLDER, KERNELS), "rb") as file:
+                self._kernels = zlib.decompress(file.read())
+        table = self._kernels
         bit = _bit(table, self._minor)
         if bit < 0:
             return None

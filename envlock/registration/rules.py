@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     Answer = Union[Finding, Unchecked]
 
 
+#: Pairs of kernels that are compared for one plugin; 1,400 kernels of one op for one device.
+MAX_PAIRS = 1 << 20
+TOO_MANY = "there are too many of them to compare each with each"
+
+
 class Registering:
     """Everything a rule may look at. The functions are asked only about names in question.
 
@@ -28,11 +33,14 @@ class Registering:
     """
 
     __slots__ = (
+        "_labelled",
+        "_own",
         "builtin",
         "copies",
         "has_kernels",
         "kernels",
         "name",
+        "pairs",
         "path",
         "registrants",
         "registrations",
@@ -59,6 +67,31 @@ class Registering:
         self.kernels = kernels
         self.registrants = registrants
         self.copies = copies
+        self.pairs = MAX_PAIRS
+        self._own: dict[str, list[KernelRecord]] | None = None
+        self._labelled: dict[str, dict[str, list[KernelRecord]]] = {}
+
+    def own(self, op: str) -> Sequence[KernelRecord]:
+        """The plugin's own kernels of an op."""
+        if self._own is None:
+            self._own = {}
+            for kernel in self.registrations.kernels:
+                self._own.setdefault(kernel.op, []).append(kernel)
+        return self._own.get(op, ())
+
+    def labelled(self, kernel: KernelRecord) -> Sequence[KernelRecord] | None:
+        """The registered kernels of a kernel's op that have its label, too: no others compete.
+
+        None once more pairs would be compared than `MAX_PAIRS`.
+        """
+        known = self._labelled.get(kernel.op)
+        if known is None:
+            known = self._labelled[kernel.op] = {}
+            for other in self.kernels(kernel.op) or ():
+                known.setdefault(other.label, []).append(other)
+        found = known.get(kernel.label, ())
+        self.pairs -= len(found)
+        return found if self.pairs >= 0 else None
 
     @property
     def ops(self) -> list[str]:
@@ -169,13 +202,14 @@ def _taken(c: Registering) -> Iterator[Answer]:
 
 
 def _rivals(c: Registering, op: str) -> bool:
-    known = c.kernels(op) or ()
-    return any(
-        compete(mine, theirs) is not False and mine.priority == theirs.priority
-        for mine in c.registrations.kernels
-        if mine.op == op
-        for theirs in known
-    )
+    for mine in c.own(op):
+        known = c.labelled(mine)
+        if known is None or any(
+            compete(mine, theirs) is not False and mine.priority == theirs.priority
+            for theirs in known
+        ):
+            return True
+    return False
 
 
 def _builtin(c: Registering) -> Iterator[Answer]:
@@ -194,32 +228,26 @@ def _builtin(c: Registering) -> Iterator[Answer]:
 
 
 def _twice(c: Registering) -> Iterator[Answer]:
-    names = [op.name for op in c.registrations.ops]
-    for op in c.ops:
-        if names.count(op) > 1:
+    from collections import Counter
+
+    for op, count in Counter([op.name for op in c.registrations.ops]).items():
+        if count > 1:
             yield Finding(
                 rule="op-twice",
                 verdict="incompatible",
                 subject=op,
                 built=c.path,
-                message=f"`{c.name}` registers the op `{op}` {names.count(op)} times",
+                message=f"`{c.name}` registers the op `{op}` {count} times",
                 why="TensorFlow answers with `AlreadyExistsError: Op with name " + op + "`",
                 remedy=f"remove one `REGISTER_OP({op!r})` of `{c.name}`".replace("'", '"'),
             )
 
 
 def _kernels(c: Registering) -> Iterator[Answer]:
-    seen: dict[str, list[KernelRecord]] = {}
+    yield from _among_own(c)
+    if c.pairs < 0:
+        return
     told: set[str] = set()
-    for kernel in c.registrations.kernels:
-        others = seen.setdefault(kernel.op, [])
-        if any(compete(kernel, k) and kernel.priority == k.priority for k in others):
-            if kernel.op not in told:
-                told.add(kernel.op)
-                yield _second(c, kernel, (c.path,))
-        else:
-            others.append(kernel)
-    told = set()
     for kernel, known in _added(c):
         op = kernel.op
         if op in told:
@@ -231,7 +259,11 @@ def _kernels(c: Registering) -> Iterator[Answer]:
                 why="which ones this TensorFlow has itself is only known in its process",
             )
             continue
-        answers = [(compete(kernel, k), k) for k in known if k.priority == kernel.priority]
+        labelled = c.labelled(kernel)
+        if labelled is None:
+            yield Unchecked(what=f"kernels of `{op}`", why=TOO_MANY)
+            return
+        answers = [(compete(kernel, k), k) for k in labelled if k.priority == kernel.priority]
         certain = [other for answer, other in answers if answer]
         if certain:
             told.add(op)
@@ -244,14 +276,36 @@ def _kernels(c: Registering) -> Iterator[Answer]:
             )
 
 
+def _among_own(c: Registering) -> Iterator[Answer]:
+    """Kernels of the plugin that compete with each other."""
+    seen: dict[tuple[object, ...], list[KernelRecord]] = {}
+    told: set[str] = set()
+    for kernel in c.registrations.kernels:
+        if kernel.op in told or kernel.device is None or kernel.constraints is None:
+            continue
+        key = (kernel.op, kernel.device, kernel.label, kernel.priority)
+        others = seen.setdefault(key, [])
+        c.pairs -= len(others)
+        if c.pairs < 0:
+            yield Unchecked(what=f"kernels of `{kernel.op}`", why=TOO_MANY)
+            return
+        if any(compete(kernel, k) for k in others):
+            told.add(kernel.op)
+            yield _second(c, kernel, (c.path,))
+        else:
+            others.append(kernel)
+
+
 def _priority(c: Registering) -> Iterator[Answer]:
     told: set[str] = set()
     for kernel, known in _added(c):
-        for other in known or ():
-            differs = kernel.priority != other.priority
-            if differs and kernel.op not in told and compete(kernel, other):
+        if known is None or kernel.op in told:
+            continue
+        for other in c.labelled(kernel) or ():
+            if kernel.priority != other.priority and compete(kernel, other):
                 told.add(kernel.op)
                 yield _replaced(c, kernel, other)
+                break
 
 
 def _added(c: Registering) -> Iterator[tuple[KernelRecord, Sequence[KernelRecord] | None]]:

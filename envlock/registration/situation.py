@@ -91,13 +91,17 @@ class _LoadedPlugins:
             found[other.path] = recorded or read_registrations(other)
         return found
 
+    @functools.cached_property
+    def _names(self) -> dict[str, frozenset[str]]:
+        """The ops that each loaded file registers, or kernels of which."""
+        return {
+            path: frozenset((*(op.name for op in known.ops), *(k.op for k in known.kernels)))
+            for path, known in self._registrations.items()
+        }
+
     def registering(self, op: str) -> Sequence[str]:
         """The loaded files that register an op or a kernel of it."""
-        return tuple(
-            path
-            for path, known in self._registrations.items()
-            if any(one.name == op for one in known.ops) or any(k.op == op for k in known.kernels)
-        )
+        return tuple(path for path, names in self._names.items() if op in names)
 
     @functools.cached_property
     def copies(self) -> Sequence[str]:

@@ -16,6 +16,9 @@ from envlock.inventory.index import _html_files, _json_files
 from envlock.inventory.store import Store
 from envlock.manifest_io import decode_manifest, encode_manifest
 from envlock.policies import resolve_policy
+from envlock.registration import _repeats
+from envlock.registration.builtin import BuiltIn
+from envlock.registration.rules import RULES, Registering
 from tests.fuzz.binary_mutator import words_mutator
 from tests.fuzz.elf_mutator import blunt
 from tests.fuzz.guard import Finding, Target, either
@@ -40,6 +43,28 @@ def manifest(data: bytes) -> None:
     again = encode_manifest(found)
     if decode_manifest(again) != found:
         raise Finding("the manifest changes when it is written and read again")
+
+
+def registrations(data: bytes) -> None:
+    """What a manifest says is registered, beside all that a release registers itself."""
+    found = decode_manifest(data).registrations
+    if found is None:
+        return
+    builtin = BuiltIn("/nonexistent", "2.15.1")
+    case = Registering(
+        "plugin.so",
+        "plugin.so",
+        found,
+        builtin=builtin.has,
+        taken=builtin.has,
+        kernels=builtin.cpu_kernels,
+        registrants=lambda op: (),
+        copies=tuple,
+    )
+    _repeats(found.kernels)
+    for rule in RULES:
+        for answer in rule.applies(case):
+            assert answer
 
 
 def snapshot(data: bytes) -> None:
@@ -337,6 +362,7 @@ def _document(name: str, call: object, mutate: object, **more: object) -> Target
 
 TARGETS = (
     _document("manifest", manifest, json_mutator),
+    _document("registrations", registrations, json_mutator, family="manifest"),
     _document("snapshot", snapshot, json_mutator),
     _document("report", report, json_mutator),
     _document("policy", policy, json_mutator),

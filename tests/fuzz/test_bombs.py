@@ -113,6 +113,9 @@ BOMBS: list[tuple[str, Callable[[], bytes]]] = [
     ("statement", bombs.versions_of_one_name),
     ("statement", bombs.definitions_of_one_name),
     ("statement", bombs.filters_of_one_name),
+    ("registrations", bombs.manifest_of_kernels),
+    ("registrations", bombs.manifest_of_one_op),
+    ("registrations", bombs.manifest_of_ops),
 ]
 
 

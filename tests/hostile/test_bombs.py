@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from envlock.writing import write_stamp
 from tests.support import bombs
+from tests.support.elves import compile_library
 from tests.support.environments import TfEnvironment
 
 OK, FAILS, UNREADABLE = 0, 1, 3
@@ -95,3 +97,16 @@ def test_as_many_and_as_long_names_as_are_read(
     done = limited(command, *options, path)
     assert "Traceback" not in done.stderr, done.stderr[-2000:]
     assert done.returncode == {"check": FAILS, "stamp": FAILS}.get(command, OK)
+
+
+@pytest.mark.parametrize(
+    "bomb", [bombs.manifest_of_kernels, bombs.manifest_of_one_op, bombs.manifest_of_ops]
+)
+def test_manifests_of_very_many_kernels(
+    bomb: Callable[[], bytes], tmp_path: Path, environment: TfEnvironment
+) -> None:
+    path = compile_library(tmp_path / "bomb.so")
+    write_stamp(path, None, bomb())
+    done = limited("check", "--env", environment.prefix, path)
+    assert "Traceback" not in done.stderr, done.stderr[-2000:]
+    assert done.returncode in (OK, FAILS)

@@ -6,6 +6,9 @@ import struct
 from collections.abc import Sequence
 
 from envlock.elf.symbols import gnu_hash
+from envlock.manifest_io import encode_manifest
+from envlock.models.registration import KernelRecord, OpRecord, Registrations
+from tests.hostile.manifests import manifest
 
 NEEDED, HASH, STRTAB, SYMTAB, RELA, RELASZ, RELAENT, STRSZ, SYMENT = 1, 4, 5, 6, 7, 8, 9, 10, 11
 SONAME, RUNPATH, GNU_HASH, VERSYM = 14, 29, 0x6FFFFEF5, 0x6FFFFFF0
@@ -170,3 +173,24 @@ def many_folders(folders: int = 100_000, needed: int = 2000) -> bytes:
         entries.append((NEEDED, at))
         at += len(name) + 1
     return shared_library(strings, entries=entries)
+
+
+def manifest_of_kernels(count: int = 150_000) -> bytes:
+    """A manifest with very many kernels, of an op each."""
+    kernels = tuple(KernelRecord(op=f"k{number}") for number in range(count))
+    found = Registrations(source="file", kernels=kernels)
+    return encode_manifest(manifest().replace(registrations=found))
+
+
+def manifest_of_one_op(count: int = 24_000) -> bytes:
+    """A manifest with very many kernels of one op, which is TensorFlow's own."""
+    kernels = tuple(KernelRecord(op="Cast", device="CPU", label=f"{i}") for i in range(count))
+    found = Registrations(source="file", kernels=kernels)
+    return encode_manifest(manifest().replace(registrations=found))
+
+
+def manifest_of_ops(count: int = 100_000) -> bytes:
+    """A manifest with very many ops."""
+    ops = tuple(OpRecord(name=f"k{number}") for number in range(count))
+    found = Registrations(source="file", ops=ops)
+    return encode_manifest(manifest().replace(registrations=found))
