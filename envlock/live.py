@@ -89,6 +89,11 @@ class LiveView:
             return None
         return cpu_flags()[1] or None
 
+    @property
+    def closure_known(self) -> bool:
+        """Whether the plugin's libraries were looked for; they are not where it is loaded already."""
+        return self.prediction is not None and not self.prediction.already_loaded
+
     def library(self, soname: str) -> FoundLibrary | None:
         """A library of the plugin's closure as it is found now; None when it is not in it.
 

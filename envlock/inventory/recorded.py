@@ -115,8 +115,11 @@ class RecordedView:
     def processor(self) -> None:
         """None: it is another machine's."""
 
+    #: The libraries that a plugin would get are not recorded.
+    closure_known = False
+
     def library(self, soname: str) -> None:
-        """None: the closure of a plugin is not recorded."""
+        """None, see `closure_known`."""
 
 
 class Judge:

@@ -82,6 +82,10 @@ if TYPE_CHECKING:
         def processor(self) -> frozenset[str] | None:
             """The features of an x86-64 processor as /proc/cpuinfo names them."""
 
+        @property
+        def closure_known(self) -> bool:
+            """Whether it is known which libraries the plugin gets."""
+
         def library(self, soname: str) -> FoundLibrary | None:
             """A library of the plugin's closure as found now; None when it is not in it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..models.report import Finding, Unchecked
-from ..versions import minor, order
+from ..versions import minor, of_glibc, order
 from .base import Comparison, Rule
 
 TYPE_CHECKING = False
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .base import Answer
+
+_LIBC, _LIBSTDCXX = "libc.so.6", "libstdc++.so.6"
 
 
 def _libc(c: Comparison) -> Iterator[Answer]:
@@ -32,10 +34,12 @@ def _libc(c: Comparison) -> Iterator[Answer]:
 
 
 def _libstdcxx(c: Comparison) -> Iterator[Answer]:
-    if c.manifest is None or c.manifest.platform.libstdcxx is None:
+    if c.manifest is None:
         return
     built, live = c.manifest.platform.libstdcxx, c.live.libstdcxx
-    if live is None or live.glibcxx is None or built.glibcxx is None:
+    if built is None and _LIBSTDCXX not in c.plugin.needed:
+        return
+    if live is None or live.glibcxx is None or built is None or built.glibcxx is None:
         yield Unchecked(what="libstdc++", why="its version is not known on both sides")
     elif order(live.glibcxx) < order(built.glibcxx) and not c.refused:
         yield Finding(
@@ -53,30 +57,48 @@ def _libstdcxx(c: Comparison) -> Iterator[Answer]:
 
 
 def _libraries(c: Comparison) -> Iterator[Answer]:
-    if c.manifest is None or c.refused:
+    if c.manifest is None or c.refused or not c.live.closure_known:
         return
+    glibc_is_older = order(c.live.libc_version) < order(c.manifest.platform.libc_version)
     for library in c.manifest.libraries:
-        if library.soname.startswith(("libtensorflow", "_pywrap_tensorflow", "ld-linux")):
+        name = library.soname
+        # TensorFlow's own have rules of their own, and glibc's come together.
+        if name.startswith(("libtensorflow", "_pywrap_tensorflow")):
             continue
-        now = c.live.library(library.soname)
-        if now is None or (library.build_id and library.build_id == now.build_id):
+        if of_glibc(name) and (name != _LIBC or glibc_is_older):
+            continue
+        now = c.live.library(name)
+        if now is None:
+            yield Unchecked(
+                what=f"`{name}`",
+                why="it was among the plugin's libraries at build time, here nothing asks for it",
+            )
+            continue
+        if library.build_id and library.build_id == now.build_id:
             continue
         before, after = library.version, now.version
-        if before and after:
+        build_ids = library.build_id and now.build_id
+        if before and after and (before != after or not build_ids):
             if before == after:
                 continue
+            message = f"`{name}` is {after} here, {before} at build time"
         elif library.build_id and now.build_id:
+            build = f"build of {after}" if before and before == after else "build"
             before = f"build-id {library.build_id[:12]}"
             after = f"build-id {now.build_id[:12]}"
+            message = f"`{name}` is another {build} here: {after}, {before} at build time"
         else:
+            yield Unchecked(
+                what=f"`{name}`", why="neither its version nor its build-id is known on both sides"
+            )
             continue
         yield Finding(
             rule="library-version",
             verdict="drifted",
-            subject=library.soname,
+            subject=name,
             built=before,
             live=after,
-            message=f"`{library.soname}` is {after} here, {before} at build time",
+            message=message,
             why="the same soname promises the same binary interface, so this alone breaks nothing",
         )
 
@@ -85,8 +107,8 @@ def _python(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.python, c.live.python
-    before, now = built.soabi or built.version, live.soabi or live.version
-    if minor(built.version) != minor(live.version) or before != now:
+    other_soabi = None not in (built.soabi, live.soabi) and built.soabi != live.soabi
+    if minor(built.version) != minor(live.version) or other_soabi:
         yield Finding(
             rule="python-version",
             verdict="drifted",
@@ -103,6 +125,10 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
         return
     built, live = c.manifest.numpy, c.live.numpy
     if built is None:
+        if c.uses_numpy_api:
+            yield Unchecked(
+                what="numpy", why="the manifest does not say with which one the plugin was built"
+            )
         return
     if live is None:
         if c.uses_numpy_api:
@@ -116,6 +142,10 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
                 why="the plugin fetches numpy's function table when it starts to use it",
                 remedy=f"pip install 'numpy=={built.version}'",
             )
+        else:
+            yield Unchecked(
+                what="numpy", why=f"built beside numpy {built.version}, none was found here"
+            )
         return
     if built.version == live.version:
         return
@@ -123,6 +153,7 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
     too_old = built.c_api is not None and live.c_api is not None and live.c_api < built.c_api
     # numpy 2's headers build modules that run on 1.x too; the other direction does not work.
     dangerous = c.uses_numpy_api and (too_old or (abi_changed and order(live.version) >= (2,)))
+    known = None not in (built.abi, live.abi, built.c_api, live.c_api)
     yield Finding(
         rule="numpy-abi",
         verdict="unsafe" if dangerous else "drifted",
@@ -131,14 +162,18 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
         live=live.version,
         message=f"built beside numpy {built.version}, this environment has {live.version}",
         why=(
-            "the plugin uses numpy's C API, and the two have different binary interfaces"
+            "the plugin does not use numpy's C API, so this alone breaks nothing"
+            if not c.uses_numpy_api
+            else "the plugin uses numpy's C API, and the two have different binary interfaces"
             if dangerous
             else "the plugin uses numpy's C API, which is compatible between the two"
-            if c.uses_numpy_api
-            else "the plugin does not use numpy's C API, so this alone breaks nothing"
+            if known
+            else "the plugin uses numpy's C API"
         ),
         remedy=f"pip install 'numpy=={built.version}'" if dangerous else None,
     )
+    if c.uses_numpy_api and not dangerous and not known:
+        yield Unchecked(what="numpy's C API", why="its level is not known on both sides")
 
 
 RULES: tuple[Rule, ...] = (
@@ -161,7 +196,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "library-version",
         "Another version of a linked library",
-        "A library of the plugin's closure changed under the same soname.",
+        "A library of the plugin's closure changed under the same soname: its version, or where "
+        "that is the same or not known, its build-id.",
         "drifted",
         _libraries,
     ),

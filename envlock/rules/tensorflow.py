@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..models.manifest import LibraryIdentity
     from .base import Answer
 
 
@@ -89,13 +90,15 @@ def _build(c: Comparison) -> Iterator[Answer]:
     if built.version != live.version or built.distribution != c.live.distribution:
         return
     theirs = {library.name: library for library in live.libraries}
+    unknown = []
     for library in built.libraries:
         now = theirs.get(library.name)
-        if now is None or (library.build_id is None) != (now.build_id is None):
-            continue
-        before = library.build_id or f"{library.size} bytes"
-        after = now.build_id or f"{now.size} bytes"
-        if before != after:
+        before, after = library.build_id, None if now is None else now.build_id
+        if now is not None and before is None and after is None:
+            before, after = _size(library), _size(now)
+        if before is None or after is None:
+            unknown.append(f"`{library.name}`")
+        elif before != after:
             yield Finding(
                 rule="tensorflow-build",
                 verdict="drifted",
@@ -112,6 +115,15 @@ def _build(c: Comparison) -> Iterator[Answer]:
                 else None,
             )
             return
+    if unknown or not built.libraries:
+        which = f"of {', '.join(unknown)}" if unknown else "of its libraries"
+        yield Unchecked(
+            what="TensorFlow build", why=f"the build-ids {which} are not known on both sides"
+        )
+
+
+def _size(library: LibraryIdentity) -> str | None:
+    return None if library.size is None else f"{library.size} bytes"
 
 
 def _headers(c: Comparison) -> Iterator[Answer]:
@@ -177,7 +189,15 @@ def _cxx_standard(c: Comparison) -> Iterator[Answer]:
     same = built is not None and built.version == c.live.tensorflow.version
     # What the manifest recorded of the same release saves looking into its binaries again.
     live = built.cxx_standard if built is not None and same else c.live.tensorflow.cxx_standard
-    if live is not None and plugin < live:
+    if live is None:
+        # Releases up to 2.10 do not tell; where the build's did not either, nothing was recorded.
+        if built is not None and built.cxx_standard is not None and not c.refused:
+            yield Unchecked(
+                what="C++ standard",
+                why=f"compiled as C++{plugin}, and TensorFlow {c.live.tensorflow.version} does not "
+                "tell its own",
+            )
+    elif plugin < live:
         yield Finding(
             rule="cxx-standard",
             verdict="drifted",
@@ -195,8 +215,14 @@ def _build_info(c: Comparison) -> Iterator[Answer]:
         return
     before = {s.name: s.value for s in c.manifest.tensorflow.build_info}
     now = {s.name: s.value for s in c.live.tensorflow.build_info}
+    # A build without CUDA names no version of it, and that it is one is compared by itself.
+    cuda = before.get("is_cuda_build") == now.get("is_cuda_build") == "True"
+    unknown = []
     for name in ("is_cuda_build", "is_rocm_build", "cuda_version", "cudnn_version"):
-        if name in before and name in now and before[name] != now[name]:
+        if name not in before or name not in now:
+            if (name in before or name in now) and (cuda or name.startswith("is_")):
+                unknown.append(f"`{name}`")
+        elif before[name] != now[name]:
             yield Finding(
                 rule="tensorflow-accelerator",
                 verdict="drifted",
@@ -206,6 +232,11 @@ def _build_info(c: Comparison) -> Iterator[Answer]:
                 message=f"TensorFlow's `{name}` is `{now[name]}` here, `{before[name]}` at build time",
                 why="kernels for the accelerator may be missing or bound to another run time",
             )
+    if unknown:
+        yield Unchecked(
+            what="TensorFlow's accelerators",
+            why=f"{', '.join(unknown)} is not known on both sides",
+        )
 
 
 RULES: tuple[Rule, ...] = (

@@ -90,6 +90,8 @@ class Live:
         )
         assert not changes
 
+    closure_known = True
+
     def library(self, soname: str) -> Any:
         return self.libraries.get(soname)
 
@@ -242,6 +244,12 @@ def test_a_refused_load_is_not_explained_a_second_time_by_its_version() -> None:
     assert answers(live, linker_findings=(refusal,)) == []
 
 
+def unchecked(found: list[Finding | Unchecked]) -> dict[str, str]:
+    """What could not be checked; nothing else may have been answered."""
+    assert all(isinstance(answer, Unchecked) for answer in found), found
+    return {answer.what: answer.why for answer in found if isinstance(answer, Unchecked)}
+
+
 def test_missing_information_is_unchecked_not_a_match() -> None:
     bare = MANIFEST.replace(
         tensorflow=TensorFlowFacts(version="2.15.1"),
@@ -251,6 +259,161 @@ def test_missing_information_is_unchecked_not_a_match() -> None:
     )
     what = {a.what for a in answers(manifest=bare) if isinstance(a, Unchecked)}
     assert {"TensorFlow distribution", "Abseil headers", "C library", "libstdc++"} <= what
+
+
+Z, FRAMEWORK = "libz.so.1", "libtensorflow_framework.so.2"
+
+
+@pytest.mark.parametrize(
+    ("built", "live"),
+    [
+        ({"version": "1.2.13"}, None),
+        ({"version": "1.2.13"}, {"build_id": "cc"}),
+        ({"build_id": "aa"}, {"version": "1.2.13"}),
+        ({"version": "1.2.13", "build_id": "aa"}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_library_that_cannot_be_compared(
+    built: dict[str, str], live: dict[str, str] | None
+) -> None:
+    manifest = MANIFEST.replace(libraries=(Library(soname=Z, **built),))
+    found = {} if live is None else {Z: Library(soname=Z, **live)}
+    assert list(unchecked(answers(Live(libraries=found), manifest))) == [f"`{Z}`"]
+    # In a process that has loaded the plugin its libraries are what they are.
+    loaded = Live(libraries=found)
+    loaded.closure_known = False
+    assert answers(loaded, manifest) == []
+
+
+@pytest.mark.parametrize(
+    ("built", "live"),
+    [
+        ({"version": "1.2.13"}, {"version": "1.2.13", "build_id": "cc"}),
+        ({"version": "1.2.13", "build_id": "aa"}, {"version": "1.2.13"}),
+        ({"version": "1.2.13", "build_id": "aa"}, {"version": "1.2.13", "build_id": "aa"}),
+        ({"build_id": "aa"}, {"version": "1.2.13", "build_id": "aa"}),
+    ],
+)
+def test_a_library_that_is_the_same(built: dict[str, str], live: dict[str, str]) -> None:
+    manifest = MANIFEST.replace(libraries=(Library(soname=Z, **built),))
+    assert answers(Live(libraries={Z: Library(soname=Z, **live)}), manifest) == []
+
+
+@pytest.mark.parametrize("version", [{"version": "1.2.13"}, {}])
+def test_another_build_of_the_same_version_is_told(version: dict[str, str]) -> None:
+    manifest = MANIFEST.replace(libraries=(Library(soname=Z, build_id="aa", **version),))
+    live = Live(libraries={Z: Library(soname=Z, build_id="cc", **version)})
+    finding = only(answers(live, manifest))
+    assert (finding.rule, finding.verdict) == ("library-version", "drifted")
+    assert (finding.built, finding.live) == ("build-id aa", "build-id cc")
+    assert "another build" in finding.message
+
+
+def test_glibc_is_told_once() -> None:
+    names = ("libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2")
+
+    def libraries(version: str, build_id: str) -> dict[str, Library]:
+        made = (Library(soname=name, version=version, build_id=build_id + name) for name in names)
+        return {library.soname: library for library in made}
+
+    manifest = MANIFEST.replace(libraries=tuple(libraries("2.36", "a").values()))
+    older = answers(Live(libc_version="2.31", libraries=libraries("2.31", "b")), manifest)
+    assert only(older).rule == "glibc-older"
+    newer = answers(Live(libc_version="2.39", libraries=libraries("2.39", "b")), manifest)
+    assert (only(newer).subject, only(newer).live) == ("libc.so.6", "2.39")
+    patched = only(answers(Live(libraries=libraries("2.36", "b")), manifest))
+    assert (patched.subject, patched.built) == ("libc.so.6", "build-id alibc.so.6")
+
+
+@pytest.mark.parametrize(
+    ("built", "live", "names"),
+    [
+        ({"build_id": "aa"}, None, FRAMEWORK),
+        ({"build_id": "aa"}, {"size": 7}, FRAMEWORK),
+        ({"size": 7}, {"build_id": "aa"}, FRAMEWORK),
+        ({}, {}, FRAMEWORK),
+        (None, {"build_id": "aa"}, "its libraries"),
+    ],
+)
+def test_a_build_of_tensorflow_that_cannot_be_compared(
+    built: dict[str, Any] | None, live: dict[str, Any] | None, names: str
+) -> None:
+    def libraries(one: dict[str, Any] | None) -> tuple[LibraryIdentity, ...]:
+        return () if one is None else (LibraryIdentity(name=FRAMEWORK, **one),)
+
+    manifest = MANIFEST.replace(tensorflow=TENSORFLOW.replace(libraries=libraries(built)))
+    found = unchecked(answers(Live(tensorflow={"libraries": libraries(live)}), manifest))
+    assert list(found) == ["TensorFlow build"]
+    assert names in found["TensorFlow build"]
+
+
+def test_a_standard_that_tensorflow_does_not_tell() -> None:
+    other = {"cxx_standard": None, "version": "2.15.0"}
+    found = [a for a in answers(Live(tensorflow=other)) if isinstance(a, Unchecked)]
+    assert [a.what for a in found] == ["C++ standard"]
+    # Where the build's TensorFlow did not tell it either, there is nothing that was recorded.
+    silent = MANIFEST.replace(tensorflow=TENSORFLOW.replace(cxx_standard=None))
+    assert answers(Live(tensorflow={"cxx_standard": None}), silent) == []
+
+
+def settings(**values: str) -> tuple[BuildSetting, ...]:
+    return tuple(BuildSetting(name=name, value=value) for name, value in values.items())
+
+
+@pytest.mark.parametrize(
+    ("built", "live", "names"),
+    [
+        (settings(is_cuda_build="True"), (), ["is_cuda_build"]),
+        ((), settings(is_cuda_build="True", is_rocm_build="False"), ["is_cuda_", "is_rocm_"]),
+        (
+            settings(is_cuda_build="True", cuda_version="12.2"),
+            settings(is_cuda_build="True"),
+            ["cuda_version"],
+        ),
+        ((), (), []),
+        (settings(is_cuda_build="False"), settings(is_cuda_build="False"), []),
+    ],
+)
+def test_accelerators_that_cannot_be_compared(
+    built: tuple[BuildSetting, ...], live: tuple[BuildSetting, ...], names: list[str]
+) -> None:
+    manifest = MANIFEST.replace(tensorflow=TENSORFLOW.replace(build_info=built))
+    found = unchecked(answers(Live(tensorflow={"build_info": live}), manifest))
+    assert list(found) == (["TensorFlow's accelerators"] if names else [])
+    assert all(name in why for why in found.values() for name in names)
+
+
+def test_a_build_without_cuda_lacks_its_version_too() -> None:
+    cuda = settings(is_cuda_build="True", cuda_version="12.2", cudnn_version="8")
+    manifest = MANIFEST.replace(tensorflow=TENSORFLOW.replace(build_info=cuda))
+    assert only(answers(manifest=manifest)).subject == "is_cuda_build"
+
+
+def test_a_numpy_that_cannot_be_compared() -> None:
+    assert list(unchecked(answers(Live(numpy=None)))) == ["numpy"]
+    unrecorded = MANIFEST.replace(numpy=None)
+    assert answers(manifest=unrecorded) == []
+    assert list(unchecked(answers(manifest=unrecorded, uses_numpy_api=True))) == ["numpy"]
+    unlevelled = NumpyFacts(version="1.25.0")
+    finding, rest = answers(Live(numpy=unlevelled), uses_numpy_api=True)
+    assert isinstance(finding, Finding)
+    assert finding.why == "the plugin uses numpy's C API"
+    assert isinstance(rest, Unchecked)
+    assert rest.what == "numpy's C API"
+
+
+def test_a_libstdcxx_that_was_not_recorded() -> None:
+    bare = MANIFEST.replace(platform=MANIFEST.platform.replace(libstdcxx=None))
+    assert answers(manifest=bare) == []
+    needing = PLUGIN.replace(needed=("libstdc++.so.6",))
+    assert list(unchecked(answers(manifest=bare, plugin=needing))) == ["libstdc++"]
+
+
+def test_a_python_whose_abi_is_not_known_is_no_other_python() -> None:
+    assert answers(Live(python=PYTHON.replace(soabi=None))) == []
+    other = PYTHON.replace(version="3.10.1", soabi=None)
+    assert only(answers(Live(python=other))).rule == "python-version"
 
 
 def test_an_unstamped_plugin_is_unchecked_for_its_release() -> None:
