@@ -130,7 +130,7 @@ class Dynamic:
                 raise self.elf.damaged(f"{len(found)} needed libraries are more than {MAX_NEEDED}")
             named, left = [], MAX_NAMES
             for tag, value in found:
-                name = self.string(value, "a needed library's name")
+                name = self.string(value, "a DT_NEEDED name")
                 left -= len(name)
                 if left < 0:
                     raise self.too_long("needed libraries")

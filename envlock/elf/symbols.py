@@ -22,6 +22,13 @@ STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_FILE, STT_COMMON, STT_TLS = 0, 1, 2, 4, 5,
 STT_GNU_IFUNC = 10
 SHN_UNDEF, SHN_ABS = 0, 0xFFF1
 MAX_CHAIN = 1 << 20
+#: Entries of a chain that every lookup may look at; the longest of TensorFlow's libraries has 16,
+#: and 400,000 symbols in the 32,771 buckets of old linkers give some 40.
+SHORT_CHAIN = 64
+#: Entries behind these that may be looked at in one table for one plugin: half a second.
+MAX_STEPS = 1 << 21
+#: They are granted in portions of so many.
+PORTION = 1 << 8
 #: Twenty times the largest library of TensorFlow.
 MAX_SYMBOLS = 1 << 23
 #: Bytes of one name; the longest of TensorFlow have 20 KB.
@@ -99,6 +106,15 @@ def sysv_hash(name: bytes) -> int:
     return value
 
 
+_plugins = 0
+
+
+def begin_plugin() -> None:
+    """Another plugin is looked at: all tables have their `MAX_STEPS` again."""
+    global _plugins
+    _plugins += 1
+
+
 class SymbolTable:
     """The dynamic symbols of one library."""
 
@@ -119,6 +135,8 @@ class SymbolTable:
         self._classic: tuple[int, int, int, int] | None = None
         self._setup_hash()
         self._count: int | None = None
+        self._steps = 0
+        self._steps_for = 0
 
     def _setup_hash(self) -> None:
         elf = self.elf
@@ -300,27 +318,44 @@ class SymbolTable:
                 raise elf.damaged("a GNU hash bucket points below the hashed symbols")
             at = buckets + 4 * (nbuckets + index - symoffset)
             even = hashed & ~1
-            for _ in range(MAX_CHAIN):
-                (value,) = unpack(data, at)
-                if value & ~1 == even:
-                    fields = layout.unpack_from(data, self._symtab + index * self._entry)
-                    start = strings + fields[0]
-                    if (
-                        fields[0] + len(name) < strings_size
-                        and data[start : start + len(name) + 1] == name + b"\0"
-                    ):
-                        if wide:
-                            _, info, other, section, content, size = fields
-                        else:
-                            _, content, size, info, other, section = fields
-                        found.append(Symbol(index, name, info, other, section, content, size))
-                if value & 1:
-                    return found
-                index += 1
-                at += 4
+            first, more = index, SHORT_CHAIN
+            while True:
+                for _ in range(more):
+                    (value,) = unpack(data, at)
+                    if value & ~1 == even:
+                        fields = layout.unpack_from(data, self._symtab + index * self._entry)
+                        start = strings + fields[0]
+                        if (
+                            fields[0] + len(name) < strings_size
+                            and data[start : start + len(name) + 1] == name + b"\0"
+                        ):
+                            if wide:
+                                _, info, other, section, content, size = fields
+                            else:
+                                _, content, size, info, other, section = fields
+                            found.append(Symbol(index, name, info, other, section, content, size))
+                    if value & 1:
+                        return found
+                    index += 1
+                    at += 4
+                if index - first > MAX_CHAIN:
+                    raise elf.damaged("a GNU hash chain has no end")
+                more = self._portion(name)
         except struct.error:
             raise elf.damaged("a GNU hash chain leaves the file") from None
-        raise elf.damaged("a GNU hash chain has no end")
+
+    def _portion(self, name: bytes) -> int:
+        """How many more entries of a long chain a lookup may look at."""
+        if self._steps_for != _plugins:
+            self._steps_for, self._steps = _plugins, 0
+        # A long name takes long to compare.
+        self._steps += PORTION * (1 + len(name) // 256)
+        if self._steps > MAX_STEPS:
+            raise self.elf.damaged(
+                f"its hash chains have more than {SHORT_CHAIN} entries, and more than {MAX_STEPS} "
+                "steps in them do not find what a plugin needs"
+            )
+        return PORTION
 
     def _classic_candidates(self, name: bytes) -> list[Symbol]:
         assert self._classic is not None
@@ -331,15 +366,19 @@ class SymbolTable:
         at = start + size * (sysv_hash(name) % nbuckets)
         (index,) = self.elf.unpack(word, at, "a hash bucket")
         found: list[Symbol] = []
-        for _ in range(nchains + 1):
-            if index == 0:
-                return found
-            if index >= nchains:
-                raise self.elf.damaged("a hash chain leaves the symbol table")
-            if self._named(index, name):
-                found.append(self.symbol(index))
-            at = start + size * (nbuckets + index)
-            (index,) = self.elf.unpack(word, at, "a hash chain")
+        walked, more = 0, SHORT_CHAIN
+        while walked <= nchains:
+            for _ in range(more):
+                if index == 0:
+                    return found
+                if index >= nchains:
+                    raise self.elf.damaged("a hash chain leaves the symbol table")
+                if self._named(index, name):
+                    found.append(self.symbol(index))
+                at = start + size * (nbuckets + index)
+                (index,) = self.elf.unpack(word, at, "a hash chain")
+            walked += more
+            more = self._portion(name)
         raise self.elf.damaged("a hash chain loops")
 
     def _named(self, index: int, name: bytes) -> bool:

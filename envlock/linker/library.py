@@ -38,6 +38,7 @@ class Library:
         "_versions",
         "elf",
         "identity",
+        "last_version",
         "loads",
         "path",
     )
@@ -56,6 +57,8 @@ class Library:
         self._needs: tuple[VersionNeed, ...] | None = None
         self._definitions: VersionDefinitions | None = None
         self._versions: dict[int, tuple[bytes, bool, bytes | None]] | None = None
+        #: The highest index in `versions`, once these are read.
+        self.last_version = 0xFFFF
         self._origin: str | None = None
 
     @property
@@ -142,6 +145,7 @@ class Library:
                     table[index] = (name, False, None)
                 else:
                     table.setdefault(index, (b"", False, None))
+            self.last_version = max(table, default=0xFFFF)
             self._versions = table
         return self._versions
 

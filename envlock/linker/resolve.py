@@ -12,7 +12,7 @@ import os
 
 from ..elf.file import ElfFile
 from ..elf.relocations import ANY
-from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK
+from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK, begin_plugin
 from ..errors import ElfError
 from .header import Rejection, cut_off, inspect, isa_needed, verify_header, verify_mapping
 from .library import Library, open_plugin
@@ -27,7 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .scope import LiveScope
 
-#: Bytes of the names of missing symbols; all of TensorFlow 2.21 exports has 60 MB.
+#: Bytes of the names that are looked up, which may overlap; all of TensorFlow 2.21 exports has
+#: 60 MB.
 MAX_NAMED = 64 << 20
 _LOCAL_VISIBILITY = (1, 2)
 _OPENERS = (b"dlopen", b"dlmopen")
@@ -59,6 +60,7 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
 
 def _begin(path: str, scope: LiveScope, *, named: bool = True) -> Prediction:
     """`named`: the path is a name to dlopen too, not just how a file in this folder was opened."""
+    begin_plugin()
     prediction = Prediction(path)
     prediction.scope = scope
     prediction.unchecked = tuple(scope.unchecked)
@@ -266,6 +268,7 @@ class _Opening:
         table = library.symbols
         shared, own = scopes
         known: set[int] = set()
+        named = self.named
         process = self.scope.process
         # A few of its own: where they are not found, its hash table is damaged.
         own_ones = [(index, ANY) for index in relocations.own]
@@ -274,6 +277,11 @@ class _Opening:
             if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
                 names_itself(library.elf, symbol)
                 continue
+            named += len(symbol.name)
+            if named > MAX_NAMED:
+                raise library.elf.damaged(
+                    f"the names of the symbols that it needs have more than {MAX_NAMED} bytes"
+                )
             if symbol.name in _OPENERS:
                 prediction.unchecked += (
                     f"`{item.path}` calls {_text(symbol.name)} itself; what it opens is not seen",
@@ -294,14 +302,12 @@ class _Opening:
                 continue
             known.add(index)
             name = _text(symbol.name)
-            self.named += len(name)
-            if self.named > MAX_NAMED:
-                raise library.elf.damaged("the names of undefined symbols overlap each other")
             wanted = _text(version.name) if version is not None else None
             file = os.fsdecode(version.file) if version and version.file else None
             missing.append(MissingSymbol(name, item.path, wanted, file))
             suffix = f", version {wanted}" if wanted is not None else ""
             prediction.fail("refused", "symbol", f"{item.path}: undefined symbol: {name}{suffix}")
+        self.named = named
         if relocations.static_tls:
             self._check_static_tls(item, library, shared)
 
@@ -350,7 +356,7 @@ def _version_of(library: Library, index: int) -> Version | None:
     if raw is None:
         return None
     known = library.versions.get(raw & 0x7FFF)
-    if known is None and library.versions and raw & 0x7FFF > max(library.versions):
+    if known is None and raw & 0x7FFF > library.last_version:
         # `l_versions` has no such element: whatever stands behind it is taken for a version.
         raise library.elf.damaged(f"symbol {index} has version {raw & 0x7FFF}, there is none")
     if known is None or not known[0]:

@@ -19,11 +19,12 @@ from envlock.elf.digest import code_digest
 from envlock.elf.dynamic import build_id
 from envlock.elf.notes import APPENDED, build_note, find_stamp, has_linked_note
 from envlock.elf.relocations import read_relocations
-from envlock.elf.symbols import gnu_hash, sysv_hash
+from envlock.elf.symbols import begin_plugin, gnu_hash, sysv_hash
 from envlock.environment import binary
 from envlock.identity import read_identity
 from envlock.linker.header import Host, cut_off, isa_needed, verify_header, verify_mapping
 from envlock.linker.library import Library
+from envlock.linker.lookup import LookupScope
 from envlock.linker.names import siblings
 from envlock.linker.soundness import verify
 from envlock.manifest_io import decode_manifest, read_embedded
@@ -93,6 +94,7 @@ def symbols(data: bytes) -> None:
         either(lambda: siblings(library, "_ZN10tensorflow8OpKernel7ComputeEv"))
         either(lambda: read_relocations(elf.dynamic))
         either(lambda: binary.cxx11_abi(elf))
+        either(lambda: _look_up(library))
         for name in _NAMES:
             either(lambda name=name: _found(table.candidates(name), name))  # type: ignore[misc]
         for index in range(min(len(table), 64)):
@@ -100,6 +102,14 @@ def symbols(data: bytes) -> None:
             table.version_index(index)
             found = table.candidates(symbol.name)
             _found(found, symbol.name)
+
+
+def _look_up(library: Library) -> None:
+    """What relocations name, looked up in the library itself."""
+    scope = LookupScope([library])
+    begin_plugin()
+    for index, kind in library.relocations.references:
+        scope.find(library.symbols.symbol(index).name, None, kind)
 
 
 def _found(candidates: list[object], name: bytes) -> None:

@@ -100,6 +100,28 @@ def test_as_many_and_as_long_names_as_are_read(
 
 
 @pytest.mark.parametrize(
+    "bomb", [bombs.hash_chain, bombs.classic_hash_chain, bombs.hash_chain_of_nearly_one_name]
+)
+def test_long_hash_chains(
+    bomb: Callable[[], bytes], tmp_path: Path, environment: TfEnvironment
+) -> None:
+    line = said(bomb, "check", tmp_path, environment)
+    assert "its hash chains have more than 64 entries" in line
+
+
+def test_references_that_share_a_long_name(tmp_path: Path, environment: TfEnvironment) -> None:
+    line = said(bombs.references_with_long_names, "check", tmp_path, environment)
+    assert "the names of the symbols that it needs have more than 67108864 bytes" in line
+
+
+def test_versions_with_a_gap(tmp_path: Path, environment: TfEnvironment) -> None:
+    path = tmp_path / "bomb.so"
+    path.write_bytes(bombs.versions_with_a_gap())
+    done = limited("check", "--env", environment.prefix, path)
+    assert (done.returncode, "Traceback" in done.stderr) == (FAILS, False), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
     "bomb", [bombs.manifest_of_kernels, bombs.manifest_of_one_op, bombs.manifest_of_ops]
 )
 def test_manifests_of_very_many_kernels(

@@ -192,7 +192,7 @@ def test_a_longer_needed_name_is_damage(tmp_path: Path) -> None:
         strings = b"\0" + b"l" * length + b"\0"
         plugin.write_bytes(bombs.shared_library(strings, entries=[(bombs.NEEDED, 1)]))
         assert shop.judge(plugin).outcome != "ok"
-        with pytest.raises(ElfError, match="a needed library's name has more than 1048576 bytes"):
+        with pytest.raises(ElfError, match="a DT_NEEDED name has more than 1048576 bytes"):
             shop.predict(plugin)
 
 

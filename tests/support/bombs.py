@@ -118,40 +118,87 @@ def definitions_of_one_name(count: int = 20_000) -> bytes:
     return shared_library(b"\0" + LONG + b"\0", tables={VERDEF: rows, VERSYM: bytes(8)})
 
 
-def _symbols(names: Sequence[int], section: int) -> bytes:
-    return b"".join(struct.pack("<IBBHQQ", at, 0x12, 0, section, 64, 8) for at in names)
+def _symbols(names: Sequence[int], section: int, binding: int = 1) -> bytes:
+    return b"".join(struct.pack("<IBBHQQ", at, binding << 4 | 2, 0, section, 64, 8) for at in names)
 
 
-def hash_chain(length: int = 20_000, references: int = 2_000, classic: bool = False) -> bytes:
-    """One hash chain that holds all definitions, and references that are looked up in it."""
-    names = [b"r%d" % i for i in range(references)]
-    strings = b"\0" + b"\0".join(names) + b"\0d\0"
-    places, at = [], 1
-    for name in names:
-        places.append(at)
-        at += len(name) + 1
-    symbols = bytes(24) + _symbols(places, 0) + _symbols([at] * length, 1)
-    relocations = b"".join(
-        struct.pack("<QQq", 64, index << 32 | 6, 0) for index in range(1, references + 1)
-    )
-    first = references + 1
+def _references(
+    strings: bytes,
+    references: Sequence[int],
+    definitions: Sequence[int],
+    *,
+    classic: bool = False,
+    weak: bool = False,
+    hashed: int = gnu_hash(b"nothing"),
+    more: dict[int, bytes] | None = None,
+) -> bytes:
+    """A library whose relocations name all references (names by offset), and whose definitions are
+    one hash chain: of a classic table, or of a GNU one that says that all have this hash."""
+    first = len(references) + 1
+    count = first + len(definitions)
+    symbols = bytes(24) + _symbols(references, 0, 2 if weak else 1) + _symbols(definitions, 1)
+    relocations = b"".join(struct.pack("<QQq", 64, i << 32 | 6, 0) for i in range(1, first))
     if classic:
-        chains = [0] * first + [i + 1 for i in range(first, first + length - 1)] + [0]
-        table = struct.pack(f"<III{len(chains)}I", 1, len(chains), first, *chains)
-        tag = HASH
+        chains = [0] * first + [*range(first + 1, count), 0]
+        table = struct.pack(f"<III{count}I", 1, count, first, *chains)
     else:
-        # A filter that lets everything pass, one bucket, hashes that nothing has.
-        wrong = [gnu_hash(b"nothing") & ~1] * (length - 1) + [gnu_hash(b"nothing") | 1]
-        table = struct.pack(f"<IIIIQI{length}I", 1, first, 1, 0, (1 << 64) - 1, first, *wrong)
-        tag = GNU_HASH
-    tables = {SYMTAB: symbols, tag: table, RELA: relocations}
+        # A filter that lets everything pass, and one bucket.
+        hashes = [hashed & ~1] * (len(definitions) - 1) + [hashed | 1]
+        table = struct.pack("<IIIIQI", 1, first, 1, 0, (1 << 64) - 1, first)
+        table += struct.pack(f"<{len(hashes)}I", *hashes)
+    tables = {SYMTAB: symbols, HASH if classic else GNU_HASH: table, RELA: relocations}
     entries = [(SYMENT, 24), (RELASZ, len(relocations)), (RELAENT, 24)]
-    return shared_library(strings, entries=entries, tables=tables)
+    return shared_library(strings, entries=entries, tables={**tables, **(more or {})})
 
 
-def classic_hash_chain() -> bytes:
-    """`hash_chain` in a classic hash table."""
-    return hash_chain(classic=True)
+def _numbered(count: int) -> tuple[bytes, list[int]]:
+    """A string table of so many names, and where each stands."""
+    strings, places = b"\0", []
+    for number in range(count):
+        places.append(len(strings))
+        strings += b"r%d\0" % number
+    return strings, places
+
+
+def hash_chain(length: int = 20_000, references: int = 20_000) -> bytes:
+    """A long hash chain, and many references that are looked up in it."""
+    strings, places = _numbered(references)
+    return _references(strings, places, [0] * length)
+
+
+def classic_hash_chain(length: int = 20_000, references: int = 20_000) -> bytes:
+    """The same in a classic hash table."""
+    strings, places = _numbered(references)
+    return _references(strings + b"d\0", places, [len(strings)] * length, classic=True)
+
+
+def hash_chain_of_nearly_one_name(length: int = 20_000, references: int = 2_000) -> bytes:
+    """A chain of one hash, and references with long names that it holds only nearly."""
+    wanted = b"n" * 60_000
+    strings = b"\0" + wanted + b"\0" + wanted[1:] + b"m\0"
+    return _references(
+        strings, [1] * references, [len(wanted) + 2] * length, hashed=gnu_hash(wanted)
+    )
+
+
+def references_with_long_names(count: int = 4_000) -> bytes:
+    """Weak references whose names are the ends of one long name."""
+    name = b"n" * 60_000
+    places = [1 + i for i in range(count)]
+    return _references(b"\0" + name + b"\0", places, [1], weak=True)
+
+
+def versions_with_a_gap(references: int = 20_000) -> bytes:
+    """Needed versions of all numbers but one, which every reference has."""
+    strings, places = _numbered(references)
+    count = 32_000
+    needs = struct.pack("<HHIII", 1, count, 1, 16, 0) + b"".join(
+        struct.pack("<IHHII", 0, 0, 3 + number, 1, 16 if number + 1 < count else 0)
+        for number in range(count)
+    )
+    versym = struct.pack("<H", 2) * (references + 2)
+    entries = {VERNEED: needs, VERSYM: versym}
+    return _references(strings, places, [1], weak=True, more=entries)
 
 
 def needed_at_the_limit() -> bytes:
