@@ -8,7 +8,7 @@ from .elf import ElfFile
 from .elf.append import require_plugin
 from .errors import ElfError, UsageError
 from .identity import read_identity
-from .judging import demangled, own_build, possible_origins
+from .judging import demangled, origin_elsewhere, own_build, possible_origins
 from .manifest_io import read_embedded
 from .models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease, OtherDistribution
 from .models.policy import DEFAULT, PolicyFile
@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .abi.compat import Answer
     from .abi.unstamped import Suspects
-    from .atlas.format import Atlas, Release
+    from .atlas.format import Atlas
     from .manifest_io import EmbeddedManifest
     from .models.dependencies import Dependencies
     from .models.manifest import Manifest, PluginIdentity
@@ -74,9 +74,12 @@ def _answer(
         needed, built, unchecked = dependencies_of(elf, manifest, atlas, distribution)
         wants = Wants(elf)
         asserting = asserts_counts(elf, wants.symbols)
+        stamped = None if manifest is None else manifest.tensorflow
         answers = [
             all_releases(
-                wants, needed, one, built, origin=origin_of(built, one), asserting=asserting
+                *(wants, needed, one, built),
+                origin=origin_elsewhere(one, built, stamped),
+                asserting=asserting,
             )
             for one in atlases
         ]
@@ -248,16 +251,6 @@ def dependencies_of(
             "working, every other release as unsafe if a build from even one of these breaks on it"
         )
     return suspects, suspects.only, [_not_compared(why)]
-
-
-def origin_of(built: str | None, atlas: Atlas) -> tuple[Atlas, Release] | None:
-    """The release that a plugin was built with, where another atlas holds it."""
-    if built is None or atlas.find(built) is not None:
-        return None
-    from .atlas.collection import find_release
-
-    known = find_release(built, None)
-    return None if known is None or known.release.version != built else (known.atlas, known.release)
 
 
 def _stamped_for(manifest: Manifest | None) -> str | None:

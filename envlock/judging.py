@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .atlas.format import Atlas, Release
     from .elf import ElfFile
     from .models.dependencies import Dependencies
-    from .models.manifest import Manifest, PluginIdentity
+    from .models.manifest import Manifest, PluginIdentity, TensorFlowFacts
 
 
 class AbiAnswer:
@@ -164,7 +164,7 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
                 f"TensorFlow {built}"
             )
         recorded = dependencies(Evidence.of(elf), origin.atlas, origin.release)
-    place = _origin(manifest, live.atlas)
+    place = origin_elsewhere(live.atlas, built, manifest.tensorflow)
     findings, unchecked = compare(recorded, live.atlas, live.release, built, place)
     if recorded.evidence == "code" and not live.atlas.shipped and not _own(manifest):
         unchecked.append(
@@ -177,15 +177,22 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
     return AbiAnswer(findings, unchecked, known=True)
 
 
-def _origin(manifest: Manifest, atlas: Atlas) -> tuple[Atlas, Release] | None:
-    """The release that a plugin was built with, where it is in another atlas than the live one."""
-    from .atlas.collection import find_installed
+def origin_elsewhere(
+    atlas: Atlas, version: str | None, built: TensorFlowFacts | None = None
+) -> tuple[Atlas, Release] | None:
+    """The release that a plugin was built with, where it is in another atlas than this one.
 
-    built = manifest.tensorflow
-    if built is None or atlas.find(built.version) is not None:
+    `built` is that very TensorFlow, where more than its number is known.
+    """
+    from .atlas.collection import find_installed, find_release
+
+    if version is None or atlas.find(version) is not None:
         return None
-    known = find_installed(built, built.distribution)
-    if known is None or known.release.version != built.version:
+    if built is not None and built.version == version:
+        known = find_installed(built, built.distribution)
+    else:
+        known = find_release(version, None)
+    if known is None or known.release.version != version:
         return None
     return known.atlas, known.release
 

@@ -8,7 +8,7 @@ import os
 from .errors import PolicyError
 from .models.policy import NAMED, PolicyFile, breaks_trust
 from .models.record import ValidationError, decode
-from .models.report import worse
+from .models.report import worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,10 +91,7 @@ def apply_policy(findings: tuple[Finding, ...], policy: PolicyFile) -> tuple[Fin
 
 def verdict_of(findings: tuple[Finding, ...]) -> str:
     """The worst verdict among findings; "compatible" where there are none."""
-    verdict = "compatible"
-    for finding in findings:
-        verdict = worse(verdict, finding.verdict)
-    return verdict
+    return worst(finding.verdict for finding in findings)
 
 
 def trusted_keys(policy: PolicyFile) -> Verifier | None:

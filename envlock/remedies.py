@@ -68,7 +68,8 @@ def find_fits(elf: ElfFile, manifest: Manifest | None, distribution: str) -> Fit
     from .abi.unstamped import Suspects
     from .atlas.collection import open_atlas
     from .atlas.link import Wants
-    from .compatibility import TAKES, dependencies_of, origin_of
+    from .compatibility import TAKES, dependencies_of
+    from .judging import origin_elsewhere
 
     atlas = open_atlas()
     needed, built, unknown = dependencies_of(elf, manifest, atlas, distribution)
@@ -76,7 +77,8 @@ def find_fits(elf: ElfFile, manifest: Manifest | None, distribution: str) -> Fit
         return Fits((), ())  # it may link, but nobody knows whether it works then
     wants = Wants(elf)
     asserting = asserts_counts(elf, wants.symbols)
-    origin = origin_of(built, atlas)
+    stamped = None if manifest is None else manifest.tensorflow
+    origin = origin_elsewhere(atlas, built, stamped)
     answers = all_releases(wants, needed, atlas, built, origin=origin, asserting=asserting)
     origins = [built] if built is not None else []
     if isinstance(needed, Suspects):

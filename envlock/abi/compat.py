@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..atlas import link
 from ..linker.case import flags, plural
 from ..models.dependencies import Dependencies
-from ..models.report import Finding, Unchecked, worse
+from ..models.report import Finding, Unchecked, worst
 from .assertions import concerns, failing
 from .findings import compare
 
@@ -29,10 +29,7 @@ class Answer:
         self.release = release
         self.findings = tuple(findings)
         self.unchecked = tuple(unchecked)
-        verdict = "compatible"
-        for finding in findings:
-            verdict = worse(verdict, finding.verdict)
-        self.verdict = verdict
+        self.verdict = worst(finding.verdict for finding in findings)
 
 
 def all_releases(
@@ -76,36 +73,14 @@ def _link_findings(lack: Missing, release: Release, built: str | None) -> list[F
     name = f"TensorFlow {release.version}"
     found = []
     if lack.libraries:
-        found.append(
-            Finding(
-                rule="link-library",
-                verdict="incompatible",
-                subject=lack.libraries[0],
-                built=built,
-                live=release.version,
-                message=f"{name} has no library `{lack.libraries[0]}`",
-                why="the dynamic linker refuses a plugin whose libraries it does not find",
-                remedy=f"rebuild the plugin against {name}",
-                count=len(lack.libraries),
-                examples=tuple(lack.libraries[:5]),
-            )
-        )
+        text = f"{name} has no library `{lack.libraries[0]}`"
+        why = "the dynamic linker refuses a plugin whose libraries it does not find"
+        found.append(_lacking("link-library", lack.libraries, text, why, release, built))
     if lack.symbols:
-        found.append(
-            Finding(
-                rule="link-symbol",
-                verdict="incompatible",
-                subject=lack.symbols[0],
-                built=built,
-                live=release.version,
-                message=f"{name} does not export {plural(len(lack.symbols), 'symbol')} that the "
-                "plugin needs",
-                why="the dynamic linker refuses a plugin with an unresolved symbol",
-                remedy=f"rebuild the plugin against {name}",
-                count=len(lack.symbols),
-                examples=tuple(lack.symbols[:5]),
-            )
-        )
+        count = plural(len(lack.symbols), "symbol")
+        text = f"{name} does not export {count} that the plugin needs"
+        why = "the dynamic linker refuses a plugin with an unresolved symbol"
+        found.append(_lacking("link-symbol", lack.symbols, text, why, release, built))
     # Where a library that it is linked to is missing, that is why it does not see the symbols.
     if lack.hidden and not lack.libraries:
         found.append(_not_linked(lack, name, release.version))
@@ -127,4 +102,21 @@ def _not_linked(lack: Missing, name: str, version: str) -> Finding:
         remedy=f"link it with `{flags('link')}`",
         count=len(lack.hidden),
         examples=tuple(symbol for symbol, _ in lack.hidden[:5]),
+    )
+
+
+def _lacking(
+    rule: str, names: Sequence[str], message: str, why: str, release: Release, built: str | None
+) -> Finding:
+    return Finding(
+        rule=rule,
+        verdict="incompatible",
+        subject=names[0],
+        built=built,
+        live=release.version,
+        message=message,
+        why=why,
+        remedy=f"rebuild the plugin against TensorFlow {release.version}",
+        count=len(names),
+        examples=tuple(names[:5]),
     )

@@ -6,7 +6,7 @@ import os
 
 from ..models.drift import DRIFT_FORMAT, DriftDocument, Side
 from ..models.policy import DEFAULT
-from ..models.report import VERDICTS, Unchecked
+from ..models.report import Unchecked, worst
 from .changes import find_changes
 from .effects import join, plugin_reports
 from .sides import Facts, from_environment, resolve
@@ -51,7 +51,7 @@ def diff(
         format=DRIFT_FORMAT,
         before=first.side,
         after=second.side,
-        verdict=_verdict([c.verdict for c in joined], reports),
+        verdict=worst([*(c.verdict for c in joined), *(r.verdict for r in reports if r.verdict)]),
         changes=joined,
         reports=reports,
         unchecked=tuple(_distinct([*unchecked, *unjudged])),
@@ -85,11 +85,6 @@ def _recorded_names(after: Facts, reports: tuple[Report, ...]) -> dict[str, str]
 
     environment = after.environment
     return {r.plugin.path: relative(environment, r.plugin.path) for r in reports}
-
-
-def _verdict(changes: list[str], reports: tuple[Report, ...]) -> str:
-    known = [*changes, *(r.verdict for r in reports if r.verdict is not None)]
-    return max(known, key=VERDICTS.index, default="compatible")
 
 
 def _distinct(unchecked: list[Unchecked]) -> list[Unchecked]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from ..models.report import RuleText
+from ..models.report import Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Protocol
+    from typing import Optional, Protocol
 
     from ..installing import Place
     from ..models.manifest import HeaderVersions, PluginIdentity, TensorFlowFacts
@@ -51,28 +51,15 @@ if TYPE_CHECKING:
         @property
         def tensorflow(self) -> InstalledTensorFlow | None: ...
 
+    #: One reason for which dlopen refuses, and the function that finds it.
+    Cause = Rule["Case", Optional[Finding]]
+else:
+    Cause = Rule
 
 #: Function names whose exports are remembered for the next plugin.
 MOST_KNOWN = 4096
 #: Examples in one finding.
 MOST_EXAMPLES = 5
-
-
-class Cause(RuleText):
-    """One reason for which dlopen refuses, and the function that finds it."""
-
-    __slots__ = ("function",)
-
-    def __init__(
-        self,
-        id: str,
-        title: str,
-        why: str,
-        function: Callable[[Case], Finding | None],
-        severity: str = "incompatible",
-    ) -> None:
-        super().__init__(id, title, why, severity)
-        self.function = function
 
 
 class Case:

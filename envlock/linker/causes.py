@@ -42,7 +42,7 @@ def explain(
 
     case = Case(prediction, plugin, environment, recorded)
     for cause in all_causes():
-        finding = cause.function(case)
+        finding = cause.applies(case)
         if finding is not None:
             case.findings.append(finding)
     return tuple(case.findings)

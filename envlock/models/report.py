@@ -6,8 +6,23 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import ClassVar
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import ClassVar, Generic, TypeVar
+
+    Seen = TypeVar("Seen")
+    Said = TypeVar("Said")
+else:
+    # `typing` is too slow to import for the gate.
+    Seen = Said = None
+
+    class Generic:
+        """Takes parameters, and is nothing at run time."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, _):
+            return cls
+
 
 REPORT_FORMAT = "envlock.report/1"
 
@@ -15,9 +30,9 @@ REPORT_FORMAT = "envlock.report/1"
 VERDICTS = ("compatible", "drifted", "unsafe", "incompatible")
 
 
-def worse(first: str, second: str) -> str:
-    """The worse of two verdicts."""
-    return max(first, second, key=VERDICTS.index)
+def worst(verdicts: Iterable[str]) -> str:
+    """The worst of some verdicts; "compatible" where there are none."""
+    return max(verdicts, key=VERDICTS.index, default=VERDICTS[0])
 
 
 class RuleText:
@@ -33,6 +48,23 @@ class RuleText:
         self.title = title
         self.why = why
         self.severity = severity
+
+
+class Rule(RuleText, Generic[Seen, Said]):
+    """A rule with the function that decides: from what it sees to what it says."""
+
+    __slots__ = ("applies",)
+
+    def __init__(
+        self,
+        id: str,
+        title: str,
+        why: str,
+        applies: Callable[[Seen], Said],
+        severity: str = "incompatible",
+    ) -> None:
+        super().__init__(id, title, why, severity)
+        self.applies = applies
 
 
 class Finding(Record):

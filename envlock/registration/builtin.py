@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 
+from ..versions import minor
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..models.registration import KernelRecord
@@ -28,7 +30,7 @@ class BuiltIn:
 
     def __init__(self, package_dir: str, version: str) -> None:
         self._path = os.path.join(package_dir, RAW_OPS)
-        self._minor = ".".join(version.split(".")[:2])
+        self._minor = minor(version)
         self._wrapped: bytes | None = None
         self._table: tuple[bytes, int] | None = None
         self._kernels: bytes | None = None
@@ -125,7 +127,7 @@ class BuiltIn:
         return self._wrapped
 
 
-def _bit(table: bytes, minor: str) -> int:
+def _bit(table: bytes, release: str) -> int:
     """The place of a minor release in a table's masks, -1 where it has none."""
     releases = table[: table.index(b"\n")].decode().split(" ")[1:]
-    return releases.index(minor) if minor in releases else -1
+    return releases.index(release) if release in releases else -1

@@ -12,6 +12,7 @@ import sys
 import zlib
 
 from ..environment.live import Environment
+from ..versions import minor
 from .builtin import FOLDER, KERNELS, OPS
 from .recording import ask
 
@@ -53,8 +54,7 @@ def write(names: Iterable[str]) -> None:
     answers: dict[str, Mapping[str, Any]] = {}
     for name in names:
         answer = ask(None, Environment.open(name))
-        minor = ".".join(str(answer["tensorflow"]).split(".")[:2])
-        answers[minor] = answer
+        answers[minor(str(answer["tensorflow"]))] = answer
     ops, kernels = tables(answers)
     os.makedirs(FOLDER, exist_ok=True)
     with open(os.path.join(FOLDER, OPS), "w", encoding="ascii") as file:

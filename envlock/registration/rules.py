@@ -6,7 +6,7 @@ taken, keeps every kernel, and refuses to run an op with two kernels that fit eq
 
 from __future__ import annotations
 
-from ..models.report import Finding, RuleText, Unchecked
+from ..models.report import Finding, Rule, Unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,23 +97,6 @@ class Registering:
     def ops(self) -> list[str]:
         """The names that the plugin registers, each once."""
         return list(dict.fromkeys(op.name for op in self.registrations.ops))
-
-
-class RegistrationRule(RuleText):
-    """One rule: what it means, and the function that decides."""
-
-    __slots__ = ("applies",)
-
-    def __init__(
-        self,
-        id: str,
-        title: str,
-        why: str,
-        severity: str,
-        applies: Callable[[Registering], Iterable[Answer]],
-    ) -> None:
-        super().__init__(id, title, why, severity)
-        self.applies = applies
 
 
 def compete(one: KernelRecord, other: KernelRecord) -> bool | None:
@@ -375,55 +358,55 @@ def _replaced(c: Registering, kernel: KernelRecord, other: KernelRecord) -> Find
     )
 
 
-RULES: tuple[RegistrationRule, ...] = (
-    RegistrationRule(
+RULES: tuple[Rule[Registering, Iterable[Answer]], ...] = (
+    Rule(
         "op-twice",
         "The same op twice in one file",
         "TensorFlow raises `AlreadyExistsError` while it loads the plugin, and a second attempt "
         "gives a module without ops.",
-        "incompatible",
         _twice,
+        "incompatible",
     ),
-    RegistrationRule(
+    Rule(
         "plugin-copy",
         "The same plugin from another path",
         "A copy of a loaded plugin registers everything once more. TensorFlow ignores the ops and "
         "keeps the kernels, which breaks the ops of the first module. One file under two paths "
         "(a link, another spelling) does no harm.",
-        "unsafe",
         _copy,
+        "unsafe",
     ),
-    RegistrationRule(
+    Rule(
         "op-taken",
         "An op that another file has registered",
         "TensorFlow ignores the second definition of an op without a word, so the new module lacks "
         "it. If the plugin also brings a kernel that the first one has, the first plugin's op is "
         "broken: what ran before goes on, everything else fails.",
-        "unsafe",
         _taken,
+        "unsafe",
     ),
-    RegistrationRule(
+    Rule(
         "op-builtin",
         "An op named like one of TensorFlow's own",
         "TensorFlow ignores it without a word; the module lacks it.",
-        "drifted",
         _builtin,
+        "drifted",
     ),
-    RegistrationRule(
+    Rule(
         "kernel-twice",
         "A second kernel for the same op, device and types",
         "TensorFlow keeps both and refuses to run the op for the whole process, also one of its "
         "own such as `AddV2`: calls that have run before go on, new ones and every `tf.function` "
         "fail.",
-        "unsafe",
         _kernels,
+        "unsafe",
     ),
-    RegistrationRule(
+    Rule(
         "kernel-priority",
         "A kernel beside one of another priority",
         "TensorFlow takes the kernel with the higher priority, for the whole process and without "
         "a word. Registering one is the documented way to replace a kernel.",
-        "drifted",
         _priority,
+        "drifted",
     ),
 )

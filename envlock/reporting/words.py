@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..models.drift import DriftDocument
 from ..models.report import VERDICTS
+from ..models.report import worst as worst_verdict
 from ..render.text import headline
 from ..render.text import printable as printable_lines
 
@@ -75,10 +76,10 @@ def worst(reports: Iterable[Report]) -> str | None:
     """The worst verdict; None where something could not be read and nothing worse is known."""
     verdicts = [r.verdict for r in reports]
     known = [v for v in verdicts if v is not None]
-    top = max(known, key=VERDICTS.index) if known else None
-    if None in verdicts and (top is None or VERDICTS.index(top) < VERDICTS.index("unsafe")):
+    top = worst_verdict(known)
+    if None in verdicts and VERDICTS.index(top) < VERDICTS.index("unsafe"):
         return None
-    return top or "compatible"
+    return top
 
 
 def environment_line(environment: EnvironmentSummary) -> str:

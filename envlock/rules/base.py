@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ..models.report import Finding, RuleText, Unchecked
+from ..models.report import Finding, Unchecked
+from ..models.report import Rule as AnyRule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Protocol, Union
 
     from ..installing import Place
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
 
     Answer = Union[Finding, Unchecked]
+    Rule = AnyRule["Comparison", Iterable[Answer]]
 
     class LiveTensorFlow(Protocol):
         """The installed TensorFlow; each property is read from its files at first use."""
@@ -89,6 +91,9 @@ if TYPE_CHECKING:
         def library(self, soname: str) -> FoundLibrary | None:
             """A library of the plugin's closure as found now; None when it is not in it."""
 
+else:
+    Rule = AnyRule
+
 
 class Comparison:
     """Everything a rule may look at: the plugin, its manifest, the live environment."""
@@ -132,23 +137,6 @@ class Comparison:
     def refused(self) -> bool:
         """Whether the dynamic linker's findings already make the load fail."""
         return any(f.verdict == "incompatible" for f in self.linker_findings)
-
-
-class Rule(RuleText):
-    """One rule: what it means, and the function that decides."""
-
-    __slots__ = ("applies",)
-
-    def __init__(
-        self,
-        id: str,
-        title: str,
-        why: str,
-        severity: str,
-        applies: Callable[[Comparison], Iterable[Answer]],
-    ) -> None:
-        super().__init__(id, title, why, severity)
-        self.applies = applies
 
 
 def install_command(live: Live, spec: str, *, distribution: str | None = None) -> str:

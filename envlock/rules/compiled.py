@@ -134,8 +134,8 @@ RULES: tuple[Rule, ...] = (
         "Code that was compiled with `-march` or `-mavx512f` and the like is full of instructions "
         "that older processors do not have; running one ends the process with SIGILL. The "
         "processor that counts is the one of the machine that checks.",
-        "unsafe",
         _instruction_set,
+        "unsafe",
     ),
     Rule(
         "eigen-alignment",
@@ -143,7 +143,7 @@ RULES: tuple[Rule, ...] = (
         "`EIGEN_MAX_ALIGN_BYTES` decides how Eigen's inline code in the plugin allocates and "
         "aligns; `tf.sysconfig.get_compile_flags()` names TensorFlow's own. Users report crashes "
         "from older releases; in measurements it never mattered.",
-        "drifted",
         _eigen_alignment,
+        "drifted",
     ),
 )

@@ -182,39 +182,39 @@ RULES: tuple[Rule, ...] = (
         "An older C library",
         "The machine's glibc is older than the build's. Whether a needed symbol version is missing "
         "is decided exactly by the linker rules.",
-        "drifted",
         _libc,
+        "drifted",
     ),
     Rule(
         "libstdcxx-older",
         "An older libstdc++",
         "The libstdc++ that will be found (often conda's) is older than the build's. Whether a "
         "needed symbol version is missing is decided exactly by the linker rules.",
-        "drifted",
         _libstdcxx,
+        "drifted",
     ),
     Rule(
         "library-version",
         "Another version of a linked library",
         "A library of the plugin's closure changed under the same soname: its version, or where "
         "that is the same or not known, its build-id.",
-        "drifted",
         _libraries,
+        "drifted",
     ),
     Rule(
         "python-version",
         "Another Python",
         "TensorFlow ops do not use Python's binary interface; the change shows that the "
         "environment was rebuilt.",
-        "drifted",
         _python,
+        "drifted",
     ),
     Rule(
         "numpy-abi",
         "Another numpy",
         "A plugin that uses numpy's C API depends on its ABI number (numpy 1 and 2 differ) and on "
         "a C-API level at least as high as the one it was built with.",
-        "unsafe",
         _numpy,
+        "unsafe",
     ),
 )

@@ -85,14 +85,14 @@ RULES: tuple[Rule, ...] = (
         "The manifest belongs to another file",
         "A manifest that was copied from another plugin, or a plugin that was relinked after it "
         "was stamped, says nothing about the code at hand.",
-        "unsafe",
         _identity,
+        "unsafe",
     ),
     Rule(
         "stamp-forced",
         "Stamped by force",
         "`envlock stamp --force` recorded an environment that could not load the plugin.",
-        "drifted",
         _forced,
+        "drifted",
     ),
 )

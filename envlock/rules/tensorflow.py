@@ -246,53 +246,53 @@ RULES: tuple[Rule, ...] = (
         "Class layouts, virtual tables and inlined accessors change between minor releases. "
         "Patch releases of one minor never differed, and plugins that use only the C API are "
         "not affected.",
-        "unsafe",
         _version,
+        "unsafe",
     ),
     Rule(
         "tensorflow-distribution",
         "Another TensorFlow distribution",
         "`tensorflow`, `tensorflow-cpu`, conda's and vendors' builds of one release can be built "
         "with other flags, accelerators and bundled headers.",
-        "drifted",
         _distribution,
+        "drifted",
     ),
     Rule(
         "tensorflow-build",
         "The same TensorFlow release, built anew",
         "The framework library has another build-id than the one the plugin was built against: "
         "it was rebuilt, repackaged or replaced by hand.",
-        "drifted",
         _build,
+        "drifted",
     ),
     Rule(
         "tensorflow-headers",
         "Other bundled headers",
         "Abseil and protobuf types cross the border between plugin and TensorFlow and are inlined "
         "on both sides, so another version under the same TensorFlow release can corrupt memory.",
-        "unsafe",
         _headers,
+        "unsafe",
     ),
     Rule(
         "cxx11-abi-inline",
         "Another std::string, invisible to the linker",
         "A plugin compiled with the other `_GLIBCXX_USE_CXX11_ABI` that links nevertheless passes "
         "strings and lists of another layout through inlined code.",
-        "unsafe",
         _cxx11_abi,
+        "unsafe",
     ),
     Rule(
         "cxx-standard",
         "An older C++ standard than TensorFlow's",
         "Abseil's string_view, optional and variant are aliases of std's types from C++17 on.",
-        "drifted",
         _cxx_standard,
+        "drifted",
     ),
     Rule(
         "tensorflow-accelerator",
         "Another accelerator build",
         "CUDA or ROCm support differs from the build environment's.",
-        "drifted",
         _build_info,
+        "drifted",
     ),
 )

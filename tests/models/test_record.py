@@ -6,7 +6,7 @@ import pytest
 
 from envlock.models.manifest import CodeDigest, Owner, PlatformFacts
 from envlock.models.record import ValidationError, decode, encode
-from envlock.models.report import VERDICTS, Finding, worse
+from envlock.models.report import VERDICTS, Finding, worst
 
 
 def test_equal_by_value_and_hashable() -> None:
@@ -64,8 +64,9 @@ def test_sparse_encoding_leaves_out_defaults_only() -> None:
 
 
 def test_verdicts_rise() -> None:
-    assert worse("drifted", "unsafe") == "unsafe"
-    assert worse("incompatible", "compatible") == "incompatible"
+    assert worst(["drifted", "unsafe"]) == "unsafe"
+    assert worst(["incompatible", "compatible"]) == "incompatible"
+    assert worst([]) == "compatible"
     assert list(VERDICTS) == ["compatible", "drifted", "unsafe", "incompatible"]
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 
 from ...errors import DependencyMissing, InputError
+from ...versions import minor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Target:
             "platform_system": "Linux",
             "platform_version": "",
             "python_full_version": self.python,
-            "python_version": ".".join(self.python.split(".")[:2]),
+            "python_version": minor(self.python),
             "sys_platform": "linux",
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ...errors import UsageError
+from ...versions import minor
 from .plan import Item, LeftOut, Plan
 
 TYPE_CHECKING = False
@@ -135,8 +136,7 @@ def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
     lines = [comment(line) for line in plan.header()]
     lines += ["", 'lock-version = "1.0"', 'created-by = "envlock"']
     if plan.python is not None:
-        minor = ".".join(plan.python.split(".")[:2])
-        lines.insert(-1, f'requires-python = "=={minor}.*"')
+        lines.insert(-1, f'requires-python = "=={minor(plan.python)}.*"')
     for block in blocks:
         lines += ["", "[[packages]]", *block]
     lines += left_out_lines(left_out)
