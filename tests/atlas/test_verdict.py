@@ -19,7 +19,15 @@ from envlock.models.record import decode, encode
 from envlock.models.report import Finding
 from tests.atlas.framework import PLUGINS, Framework, strip
 
-DANGEROUS = [name for name in PLUGINS if name != "reads_unmoved"]
+#: What is found in each plugin by its debug information.
+RULES = {
+    "reads_moved": ["abi-class-layout"],
+    "reads_unmoved": [],
+    "template": ["abi-class-layout"],
+    "calls_virtual": ["abi-class-layout"],
+    "holds_object": ["abi-class-layout", "abi-class-size"],
+    "overrides": ["abi-virtual-table"],
+}
 
 
 def build(releases: dict[int, Framework], built: int, name: str, form: str, folder: Path) -> Path:
@@ -57,6 +65,8 @@ def test_verdict_is_what_happens(
         assert not really_works
         return
     assert (not unsafe) == really_works, [one.message for one in unsafe]
+    if form == "dwarf":
+        assert [one.rule for one in unsafe] == RULES[name]
 
 
 def test_finding_names_class_member_both_offsets_and_remedy(
@@ -147,4 +157,23 @@ def test_missing_symbol_makes_a_release_incompatible(
     with ElfFile.open(plugin) as elf:
         answers = compat.all_releases(link.Wants(elf), None, atlas)
     assert [answer.verdict for answer in answers] == ["incompatible", "compatible"]
-    assert answers[0].findings[0].examples == ("_ZNK10tensorflow8Resource7BetweenEv",)
+    (finding,) = answers[0].findings
+    assert finding.rule == "link-symbol"
+    assert finding.examples == ("_ZNK10tensorflow8Resource7BetweenEv",)
+
+
+def test_missing_library_makes_a_release_incompatible(
+    releases: dict[int, Framework], atlas: Atlas, tmp_path: Path
+) -> None:
+    empty, plugin = tmp_path / "empty.cc", tmp_path / "needs.so"
+    empty.write_text("")
+    from tests.atlas.framework import compile_shared
+
+    library = tmp_path / "libtensorflow_cc.so.2"
+    compile_shared(empty, library, f"-Wl,-soname,{library.name}")
+    compile_shared(empty, plugin, "-Wl,--no-as-needed", str(library))
+    with ElfFile.open(plugin) as elf:
+        answers = compat.all_releases(link.Wants(elf), None, atlas)
+    assert {answer.verdict for answer in answers} == {"incompatible"}
+    (finding,) = answers[0].findings
+    assert (finding.rule, finding.subject) == ("link-library", library.name)
