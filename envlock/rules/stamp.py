@@ -62,8 +62,8 @@ def _forced(c: Comparison) -> Iterator[Answer]:
 def missing_stamp(name: str) -> Finding:
     """The finding on an unstamped plugin under a policy that demands a stamp."""
     return Finding(
-        rule=MISSING.id,
-        verdict=MISSING.severity,
+        rule="stamp-missing",
+        verdict="unsafe",
         subject=name,
         message="it carries no stamp, and the policy demands one (`require_stamp`)",
         why="without a stamp nothing tells what it was built with",

@@ -30,8 +30,13 @@ def _version(c: Comparison) -> Iterator[Answer]:
     if same_minor or c.abi_known or c.plugin.compilation.uses_c_api_only:
         yield drifted
     else:
-        yield drifted.replace(
+        yield Finding(
+            rule="tensorflow-version",
             verdict="unsafe",
+            subject=drifted.subject,
+            built=built.version,
+            live=live.version,
+            message=drifted.message,
             why="the dynamic linker would accept it, but class layouts and inlined accessors "
             "change between minor releases: it can crash or compute garbage",
             remedy=install_command(c.live, f"=={minor(built.version)}.*"),
