@@ -400,3 +400,30 @@ def test_beside_tensorflow_2_13_nothing_else_changes(
     assert loaded == {"out": [3, 0, 0]}
     kept = [line for line in with_envlock.splitlines() if "envlock" not in line]
     assert kept == before.splitlines()
+
+
+def test_tensorflow_is_asked_about_ops_only_where_others_can_have_added_some(
+    plugin: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    """Its first answer about an unknown op takes it longer than the rest of a check."""
+    code = """
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+asked = []
+get = op_def_registry.get
+op_def_registry.get = lambda name: (asked.append(name), get(name))[1]
+import shutil
+copy = path.replace("zero_out.so", "copy.so")
+shutil.copy(path, copy)
+envlock.load(path)
+before = list(asked)
+try:
+    envlock.load(copy)
+except envlock.IncompatiblePluginError as error:
+    rules = sorted({finding.rule for finding in error.report.findings})
+answer(before=before, after=sorted(set(asked)), rules=rules)
+"""
+    got = python(tf_env(OLD), installed, code, plugin)
+    assert got["before"] == []
+    assert got["after"] == ["ZeroOut"]
+    assert "plugin-copy" in got["rules"]
