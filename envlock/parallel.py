@@ -7,6 +7,7 @@ the one item it was at.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
@@ -14,7 +15,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from io import RawIOBase
     from typing import Any, TypeVar
 
@@ -27,12 +28,17 @@ FEWEST_EACH = 8
 _HEADER = struct.Struct("=IQ")
 _BEGUN = (1 << 64) - 1
 _TOKEN = struct.Struct("=I")
-#: Tokens for items to do; a pipe holds 64 KiB of them at least.
-MAX_TOKENS = 8192
+#: Tokens for items to do. All are written before one is read, and a pipe may have room for 4 KiB
+#: only: the kernel gives no more to a user whose pipes fill pipe-user-pages-soft.
+MAX_TOKENS = 4096 // _TOKEN.size
 
 
 class Died(Exception):
-    """The child that worked at this item died; the argument is the signal or exit status."""
+    """The child that worked at this item died; the argument is the signal or exit status, None
+    where the host's handling of SIGCHLD leaves nobody to tell it."""
+
+    def __str__(self) -> str:
+        return "nothing tells why" if self.args[0] is None else super().__str__()
 
 
 def workers_for(items: int) -> int:
@@ -56,7 +62,8 @@ def map_forked(
     """`[function(item) for item in items]` in forked children, in the order of the items.
 
     `function` must not raise; its results must be picklable. `workers` defaults to what
-    `workers_for` says; one worker means no fork. An item whose child died has a `Died`.
+    `workers_for` says; one worker means no fork, and so does a system that allows no more processes
+    or pipes. An item whose child died has a `Died`.
     """
     count = workers_for(len(items)) if workers is None else max(min(workers, len(items)), 1)
     if count == 1:
@@ -64,7 +71,11 @@ def map_forked(
     results: dict[int, R | Died] = {}
     waiting = list(range(len(items)))
     while waiting:
-        status = _work(function, items, waiting, count, results)
+        try:
+            status = _work(function, items, waiting, count, results)
+        except _NoChild:
+            results.update((index, function(items[index])) for index in waiting)
+            break
         left = [index for index in waiting if index not in results]
         if len(left) == len(waiting):
             results.update(dict.fromkeys(left, Died(status)))
@@ -73,31 +84,45 @@ def map_forked(
     return [results[index] for index in range(len(items))]
 
 
+class _NoChild(Exception):
+    """No process or no pipe is to be had."""
+
+
 def _work(
     function: Callable[[T], R],
     items: Sequence[T],
     waiting: Sequence[int],
     count: int,
     results: dict[int, R | Died],
-) -> int:
-    """Let children answer what is waiting; gives the signal or status of one that died, or 0."""
+) -> int | None:
+    """Let children answer what is waiting; gives the signal or status of one that died, or 0.
+
+    Raises `_NoChild` where none could be started.
+    """
     import select
 
-    tokens, writer = os.pipe()
     each = -(-len(waiting) // MAX_TOKENS)
-    os.write(writer, b"".join(map(_TOKEN.pack, range(0, len(waiting), each))))
-    os.close(writer)
+    tokens = _tokens(range(0, len(waiting), each))
     children: dict[int, _Child] = {}
-    failed = 0
+    failed: int | None = 0
+    # Not `select.select`: it takes no descriptors from 1024 on, and the host may have as many.
+    poll = select.poll()
     try:
         for _ in range(min(count, len(waiting))):
-            child = _start(function, items, waiting, each, tokens)
+            try:
+                child = _start(function, items, waiting, each, tokens)
+            except _NoChild:
+                if not children:
+                    raise
+                break
             children[child.pipe] = child
+            poll.register(child.pipe, select.POLLIN)
         # All at once: a child whose pipe is full would wait while another is listened to.
         while children:
-            for pipe in select.select(list(children), [], [])[0]:
+            for pipe, _ in poll.poll():
                 child = children[pipe]
                 if not child.read(results):
+                    poll.unregister(pipe)
                     del children[pipe]
                     failed = child.end(results) or failed
     finally:
@@ -105,6 +130,17 @@ def _work(
         for child in children.values():  # only where this process was interrupted
             child.end(results)
     return failed
+
+
+def _tokens(numbers: Iterable[int]) -> int:
+    """The reading end of a pipe that holds these; raises `_NoChild`."""
+    try:
+        tokens, writer = os.pipe()
+    except OSError:
+        raise _NoChild from None
+    os.write(writer, b"".join(map(_TOKEN.pack, numbers)))
+    os.close(writer)
+    return tokens
 
 
 class _Child:
@@ -140,14 +176,29 @@ class _Child:
         del self.pending[:done]
         return bool(data)
 
-    def end(self, results: dict[int, R | Died]) -> int:
-        """Wait for the child; the item it died at has a `Died`. Gives its signal or status."""
+    def end(self, results: dict[int, R | Died]) -> int | None:
+        """Wait for the child; the item it died at has a `Died`. Gives its signal or status.
+
+        What counts is whether a result arrived whole: a host that ignores SIGCHLD, or waits for
+        all children itself, leaves no status.
+        """
         os.close(self.pipe)
-        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        code = -code if code < 0 else code
+        code: int | None = None
+        with contextlib.suppress(ChildProcessError):
+            code = abs(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
         if self.at is not None:
             results[self.at] = Died(code)
         return code
+
+    def kill(self) -> None:
+        """End the child, if it has not ended: its number may be another process's by then."""
+        import select
+
+        poll = select.poll()
+        poll.register(self.pipe, select.POLLIN)
+        if not any(event & select.POLLHUP for _, event in poll.poll(0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
 def _start(
@@ -155,11 +206,21 @@ def _start(
 ) -> _Child:
     import pickle
 
-    reader, writer = os.pipe()
     # What is still buffered must not be written twice.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # that is for who wrote it
+                stream.flush()
+    try:
+        reader, writer = os.pipe()
+    except OSError:
+        raise _NoChild from None
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise _NoChild from None
     if pid:
         os.close(writer)
         return _Child(pid, reader)
@@ -189,8 +250,8 @@ def _write_all(out: RawIOBase, data: bytes) -> None:
 class Beside:
     """One function in a forked child while this process does something else; a context manager.
 
-    Where forking does not pay (one core, threads) there is no child: `forked` is False, and
-    `result` calls the function here and then. Leaving without `result` ends the child.
+    Where forking does not pay (one core, threads) or fails, there is no child: `forked` is False,
+    and `result` calls the function here and then. Leaving without `result` ends the child.
     """
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -199,13 +260,12 @@ class Beside:
 
     def __enter__(self) -> Beside:
         if workers_for(2 * FEWEST_EACH) > 1:
-            tokens, writer = os.pipe()
-            os.write(writer, _TOKEN.pack(0))
-            os.close(writer)
-            try:
-                self._child = _start(lambda _: self._function(), [None], [0], 1, tokens)
-            finally:
-                os.close(tokens)
+            with contextlib.suppress(_NoChild):
+                tokens = _tokens((0,))
+                try:
+                    self._child = _start(lambda _: self._function(), [None], [0], 1, tokens)
+                finally:
+                    os.close(tokens)
         return self
 
     @property
@@ -227,5 +287,5 @@ class Beside:
     def __exit__(self, *_: object) -> None:
         child, self._child = self._child, None
         if child is not None:
-            os.kill(child.pid, signal.SIGKILL)
+            child.kill()
             child.end({})

@@ -112,7 +112,7 @@ def ask(
         finally:
             os.close(reading)
             status = _end(child.pid)
-            child.returncode = status
+            child.returncode = status or 0
         answer: dict[str, Any] = {}
         for line in lines:
             with contextlib.suppress(ValueError):
@@ -153,9 +153,11 @@ def _collect(pipe: int, timeout: float) -> tuple[list[bytes], bool]:
 
     end, imported = time.monotonic() + IMPORT_TIMEOUT, False
     data = bytearray()
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
     while True:
         left = end - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+        if left <= 0 or not poll.poll(left * 1000):
             return bytes(data).splitlines(), False
         part = os.read(pipe, 1 << 16)
         data += part
@@ -166,27 +168,37 @@ def _collect(pipe: int, timeout: float) -> tuple[list[bytes], bool]:
             end, imported = time.monotonic() + timeout, True
 
 
-def _end(pid: int) -> int:
-    """Kill the child with all that it started; its return code as `subprocess` counts.
+def _end(pid: int) -> int | None:
+    """Kill the child with all that it started; its return code as `subprocess` counts, None where
+    the host ignores SIGCHLD, so that there is none.
 
     A child whose answer is complete has ended or is about to; one that hangs is killed.
     """
     import time
 
-    for _ in range(20):
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            break
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    if not done:
-        _, status = os.waitpid(pid, 0)
+    done = 0
+    try:
+        for _ in range(20):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.02)
+        _kill(pid)
+        if not done:
+            _, status = os.waitpid(pid, 0)
+    except ChildProcessError:
+        _kill(pid)
+        return None
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
 def _reason(
-    answer: Mapping[str, Any], in_time: bool, timeout: float, status: int, last: str
+    answer: Mapping[str, Any], in_time: bool, timeout: float, status: int | None, last: str
 ) -> str:
     stage = "while it was loaded" if "tensorflow" in answer else "while TensorFlow was imported"
     if "error" in answer:
@@ -194,9 +206,10 @@ def _reason(
     if not in_time:
         limit = timeout if "tensorflow" in answer else IMPORT_TIMEOUT
         return f"the process did not end within {limit:g} s {stage}"
-    if status < 0:
+    if status is not None and status < 0:
         return f"the process died of {_signal(-status)} {stage}"
-    return f"the process ended with status {status} {stage}" + (f": {last[:200]}" if last else "")
+    how = "ended" if status is None else f"ended with status {status}"
+    return f"the process {how} {stage}" + (f": {last[:200]}" if last else "")
 
 
 def _signal(number: int) -> str:
