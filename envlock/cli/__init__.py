@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
     from types import ModuleType
-    from typing import Any
+    from typing import Any, NoReturn
 
 #: command -> (module, one line of help), in the order of `envlock --help`
 COMMANDS = {
@@ -55,8 +55,20 @@ def _module(command: str) -> ModuleType:
 def _parser(command: str) -> argparse.ArgumentParser:
     import argparse
 
+    from .common import emit, talk
+
+    class Parser(argparse.ArgumentParser):
+        """Writes where and as all else is written."""
+
+        def print_help(self, file: object = None) -> None:
+            emit(self.format_help())
+
+        def error(self, message: str) -> NoReturn:
+            talk(f"{self.format_usage()}{self.prog}: error: {message}")
+            raise SystemExit(2)
+
     text = COMMANDS[command][1]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"envlock {command}",
         description=text[0].upper() + text[1:],
         # A width of its own keeps argparse from importing shutil to ask the terminal.
@@ -80,15 +92,24 @@ def script() -> None:
 
     Collecting garbage rarely and leaving without taking the interpreter apart save 6 of 50 ms.
     """
-    import contextlib
     import gc
     import os
 
     gc.set_threshold(50_000)
-    status = main()
-    with contextlib.suppress(OSError):  # a command's own output was flushed, and told of
-        sys.stdout.flush()
-    os._exit(status)
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _occupy()
+    os._exit(main())
+
+
+def _occupy() -> None:
+    """Open what was closed at the start, so that no file of ours gets its number: what a child
+    writes to its stdout must not end up there."""
+    import os
+
+    opened = 0
+    while opened < 3:
+        opened = os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(opened, opened < 3)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,29 +120,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EnvlockError as error:
         complain(error)
         return error.exit_status
-    except BrokenPipeError:
-        # The reader (head, less) went away; Python would complain again at exit.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
     except KeyboardInterrupt:
-        print("envlock: interrupted", file=sys.stderr)
+        from .common import talk
+
+        talk("envlock: interrupted")
         return 2
 
 
 def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else "--help"
     if first in ("-h", "--help", "help"):
-        print(_overview())
+        from .common import emit
+
+        emit(_overview() + "\n")
         return 0 if arguments else 2
     if first in ("-V", "--version"):
         from .._version import __version__
+        from .common import emit
 
-        print(f"envlock {__version__}")
+        emit(f"envlock {__version__}\n")
         return 0
     if first not in COMMANDS:
-        print(f"envlock: no command `{first}`\n\n{_overview()}", file=sys.stderr)
+        from .common import talk
+
+        talk(f"envlock: no command `{first}`\n\n{_overview()}")
         return 2
     from .quick import read
 
@@ -138,6 +160,6 @@ def _dispatch(arguments: list[str]) -> int:
 
 def complain(error: EnvlockError) -> None:
     """The one place that turns an error into text for people, on stderr."""
-    print(f"envlock: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+    from .common import talk
+
+    talk(f"envlock: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))

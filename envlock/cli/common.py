@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
@@ -10,6 +11,7 @@ from ..errors import WriteError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import TextIO
 
     from ..models.policy import PolicyFile
     from ..models.record import Record
@@ -86,20 +88,45 @@ def _escaped(text: str) -> str:
 
 
 def emit(text: str, output: str | None = None) -> None:
-    """Write to stdout, or whole or not at all to a file; raises `WriteError`."""
-    if output is None:
-        stream = sys.stdout
-        try:
-            try:
-                stream.write(text)
-            except UnicodeEncodeError:
-                stream.write(_escaped(text))
-            stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise WriteError(f"cannot write the output: {error.strerror}") from None
-        return
-    from ..writing import write_file
+    """Write to stdout, or whole or not at all to a file; raises `WriteError`.
 
-    write_file(output, text.encode("utf-8", "backslashreplace"))
+    A reader that went away (head, less) is no error, and what it did not read still counts.
+    """
+    if output is not None:
+        from ..writing import write_file
+
+        write_file(output, text.encode("utf-8", "backslashreplace"))
+        return
+    stream = sys.stdout
+    if stream is None or stream.closed:
+        raise WriteError(
+            "cannot write the output: stdout is closed",
+            hint="send it somewhere (`>FILE`), or to `/dev/null`",
+        )
+    try:
+        _put(stream, text)
+    except BrokenPipeError:
+        import os
+
+        # Python would try again at exit, and complain.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except OSError as error:
+        raise WriteError(f"cannot write the output: {error.strerror}") from None
+
+
+def talk(text: str) -> None:
+    """Say something to people, on stderr; where that takes nothing, the exit status has to do."""
+    stream = sys.stderr
+    if stream is not None and not stream.closed:
+        with contextlib.suppress(OSError):
+            _put(stream, text + "\n")
+
+
+def _put(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        stream.write(_escaped(text))
+    stream.flush()

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def progress_bar(shown: bool) -> Iterator[Progress | None]:
+def progress_bar(wanted: bool) -> Iterator[Progress | None]:
     """A function that is told (done, total, next one); None where nothing is to be shown."""
-    if not shown:
+    if not wanted or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         yield None
         return
     try:

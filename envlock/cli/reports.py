@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from ..models.policy import DEFAULT
-from .common import add_output, add_policy, emit, to_json
+from .common import add_output, add_policy, emit, talk, to_json
 from .failing import Failing
 
 TYPE_CHECKING = False
@@ -85,4 +84,4 @@ def say(text: str) -> None:
     """Talk: one line on stderr."""
     from ..render.text import printable
 
-    print(f"envlock: {printable(text)}", file=sys.stderr)
+    talk(f"envlock: {printable(text)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from .common import add_environment, policy_of, reports_status
 from .failing import failed_reports
 from .progress import progress_bar
@@ -36,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     with failing_report(arguments, lambda error: failed_reports(arguments.paths, error)):
         policy = policy_of(arguments)
         env = arguments.env or _only_environment(arguments.paths)
-        shown = sys.stderr.isatty() and not arguments.no_progress
+        shown = not arguments.no_progress
         with Checker.for_environment(env, policy) as checker, progress_bar(shown) as progress:
             reports = scan(arguments.paths, checker, progress)
     document = ReportDocument(format=REPORT_FORMAT, reports=reports)
