@@ -11,23 +11,28 @@ if TYPE_CHECKING:
     from .models.report import Report
 
 
+def printable(text: str, kept: str = "") -> str:
+    """Text that may come from a hostile file or name, on one line and safe for a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
+
+
 class EnvlockError(Exception):
     """Base of everything envlock raises on purpose."""
 
     exit_status = 3
-    several_lines = False  # a report follows in the text, its names already made printable
+    several_lines = False  # a report is in the text, every line of it already made printable
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        if not message.isprintable():
-            # Files and names that errors speak of may hold anything, also what steers terminals.
-            kept = "\n" if self.several_lines else ""
-            message = "".join(
-                c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii")
-                for c in message
-            )
+        # Files and names that errors speak of may hold anything, also what steers terminals.
+        message = printable(message, "\n" if self.several_lines else "")
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = None if hint is None else printable(hint)
 
     def __str__(self) -> str:
         """As a traceback shows it: what is wrong, and what to do."""

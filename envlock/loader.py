@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 
-from .errors import EnvironmentUnreadable, EnvlockWarning, IncompatiblePluginError
+from .errors import EnvironmentUnreadable, EnvlockWarning, IncompatiblePluginError, printable
 from .policies import resolve_policy
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def load(
             )
         if _identity_now(name) != identity:
             raise IncompatiblePluginError(
-                f"`{name}` changed while it was being checked; nothing was loaded",
+                f"`{printable(name)}` changed while it was being checked; nothing was loaded",
                 report,
                 hint="load it again once whatever writes it has finished",
             )
@@ -121,8 +121,9 @@ def _enforce(report: Report, policy: PolicyFile) -> None:
         raise IncompatiblePluginError(summary(report), report)
     if not report.plugin.stamped:
         warnings.warn(
-            f"`{report.plugin.path}` carries no manifest: it was judged by its binary alone; "
-            f"stamp it where it is built: `envlock stamp {os.path.basename(report.plugin.path)}`",
+            f"`{printable(report.plugin.path)}` carries no manifest: it was judged by its binary "
+            "alone; stamp it where it is built: "
+            f"`envlock stamp {printable(os.path.basename(report.plugin.path))}`",
             EnvlockWarning,
             stacklevel=3,
         )

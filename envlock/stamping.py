@@ -11,7 +11,7 @@ import os
 from .elf import ElfFile
 from .elf.append import require_plugin
 from .elf.notes import find_stamp
-from .errors import ManifestError, StampRefused
+from .errors import ManifestError, StampRefused, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,6 +260,7 @@ def _refusal(path: str, report: Report) -> str:
     from .render.text import summary
 
     could = "could not load it" if report.verdict == "incompatible" else "cannot use it safely"
-    return f"`{path}` was not stamped: the environment that would be recorded {could}\n" + summary(
-        report
+    return (
+        f"`{printable(path)}` was not stamped: the environment that would be recorded {could}\n"
+        + summary(report)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import EnvlockError
+from ..errors import EnvlockError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
             emit(self.format_help())
 
         def error(self, message: str) -> NoReturn:
-            talk(f"{self.format_usage()}{self.prog}: error: {message}")
+            talk(f"{self.format_usage()}{self.prog}: error: {printable(message)}")
             raise SystemExit(2)
 
     text = COMMANDS[command][1]
@@ -143,7 +143,7 @@ def _dispatch(arguments: list[str]) -> int:
     if first not in COMMANDS:
         from .common import talk
 
-        talk(f"envlock: no command `{first}`\n\n{_overview()}")
+        talk(f"envlock: no command `{printable(first)}`\n\n{_overview()}")
         return 2
     from .quick import read
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import printable
 from .common import add_compiler, add_environment, add_format, emit, to_json
 from .failing import error_info, failing_in_json
 
@@ -46,11 +47,11 @@ def _add(arguments: argparse.Namespace) -> int:
 
     added = add(Environment.open(arguments.env), arguments.output, arguments.compiler)
     path = os.path.abspath(added.path)
-    text = f"{added.path}: {added.distribution} {added.version}, {added.size:,} bytes\n"
+    text = f"{printable(added.path)}: {added.distribution} {added.version}, {added.size:,} bytes\n"
     if path not in map(os.path.abspath, added_files()):
         import shlex
 
-        text += f"to use it: export ENVLOCK_ATLAS={shlex.quote(path)}\n"
+        text += f"to use it: export ENVLOCK_ATLAS={printable(shlex.quote(path))}\n"
     emit(text)
     return 0
 
@@ -86,8 +87,6 @@ def _entries(atlas: Atlas) -> list[AtlasRelease]:
 
 
 def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
-    from ..render.text import printable
-
     lines = []
     for atlas, entries in found:
         if len(found) > 1:

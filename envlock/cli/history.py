@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from .common import add_format, add_output, emit, to_json
 from .failing import error_info, failing_in_json
 from .reports import add_store, say
@@ -82,11 +82,11 @@ def _document(
 
 
 def _text(path: str, found: list[SavedSnapshot]) -> str:
-    from ..render.text import printable
-
     if not found:
         return f"nothing is saved in `{printable(path)}`\n"
-    rows = [("id", "name", "saved (UTC)", "fingerprint", "packages", "environment")]
+    rows: list[tuple[str, ...]] = [
+        ("id", "name", "saved (UTC)", "fingerprint", "packages", "environment")
+    ]
     rows += [
         (
             f"@{one.id}",
@@ -94,10 +94,11 @@ def _text(path: str, found: list[SavedSnapshot]) -> str:
             one.saved.replace("T", " ").rstrip("Z"),
             one.fingerprint.partition(":")[2][:12],
             str(one.packages),
-            printable(one.environment),
+            one.environment,
         )
         for one in found
     ]
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return "".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[5]]) + "\n"

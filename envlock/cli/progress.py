@@ -6,6 +6,8 @@ import contextlib
 import os
 import sys
 
+from ..errors import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +56,5 @@ def _plain() -> Iterator[Progress]:
 
 
 def _short(label: str, width: int) -> str:
-    from ..render.text import printable
-
     name = printable(os.path.basename(label))
     return name if len(name) <= width else f"{name[: width - 1]}…"

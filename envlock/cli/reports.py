@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..errors import printable
 from ..models.policy import DEFAULT
 from .common import add_output, add_policy, emit, talk, to_json
 from .failing import Failing
@@ -82,6 +83,4 @@ def failing_report(
 
 def say(text: str) -> None:
     """Talk: one line on stderr."""
-    from ..render.text import printable
-
     talk(f"envlock: {printable(text)}")

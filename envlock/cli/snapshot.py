@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import EnvlockError, printable
 from .common import add_environment, add_output, emit
 from .failing import Failing, error_info
 from .reports import add_store, say
@@ -83,7 +84,6 @@ def _failed(error: EnvlockError) -> Snapshot:
 def _text(taken: Snapshot) -> str:
     from ..inventory.sides import describe, from_snapshot
     from ..models.snapshot import PARTS
-    from ..render.text import printable
 
     facts = from_snapshot(taken, "environment", "")
     lines = [describe(facts) or "an empty environment", f"fingerprint {taken.fingerprint}"]

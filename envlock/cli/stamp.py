@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError, StampRefused
+from ..errors import EnvlockError, StampRefused, printable
 from .common import add_environment, add_format, emit, to_json
 from .failing import error_info, failing_in_json
 
@@ -84,7 +84,7 @@ def _stamp(arguments: argparse.Namespace) -> StampDocument:
 
 
 def _text(result: StampDocument) -> str:
-    from ..render.text import findings_lines, printable
+    from ..render.text import findings_lines
 
     assert result.manifest is not None
     tensorflow = result.manifest.tensorflow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from .text import printable
+from ..errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

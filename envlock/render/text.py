@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,16 +16,6 @@ LABEL = {
     "unsafe": "unsafe",
     "incompatible": "error",
 }
-
-
-def printable(text: str) -> str:
-    """Text that may come from a hostile file, safe for a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "replace").decode("ascii")
-        for c in text
-    )
 
 
 def headline(report: Report) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..errors import printable
 from ..models.drift import DriftDocument
 from ..models.report import VERDICTS
 from ..models.report import worst as worst_verdict
 from ..render.text import headline
-from ..render.text import printable as printable_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ LABELS = {
 RANKS = ("incompatible", "unsafe", UNREAD, "drifted", "compatible")
 
 __all__ = ["LABELS", "RANKS", "UNREAD", "headline", "printable"]
-
-
-def printable(text: str) -> str:
-    """Text on one line: line breaks, control and direction characters become visible escapes."""
-    return printable_lines(text).replace("\n", "\\n")
 
 
 def rank(verdict: str | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ...errors import UsageError
+from ...errors import UsageError, printable
 from ...versions import minor
 from .plan import Item, LeftOut, Plan
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 def comment(text: str) -> str:
     """One comment line, whatever the text holds."""
-    from ...render.text import printable
-
     return f"# {printable(text)}".rstrip()
 
 
