@@ -69,8 +69,8 @@ def load(
             _enforce(report, chosen)
         if checker.leads_elsewhere(name):
             raise IncompatiblePluginError(
-                f"`{name}` was replaced after this process loaded it, and TensorFlow would hand out "
-                "what it has loaded; nothing was loaded",
+                f"`{printable(name)}` was replaced after this process loaded it, and TensorFlow would "
+                "hand out what it has loaded; nothing was loaded",
                 report,
                 hint="start the process anew",
             )
