@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 
@@ -119,9 +118,12 @@ def emit(text: str, output: str | None = None) -> None:
 def talk(text: str) -> None:
     """Say something to people, on stderr; where that takes nothing, the exit status has to do."""
     stream = sys.stderr
-    if stream is not None and not stream.closed:
-        with contextlib.suppress(OSError):
-            _put(stream, text + "\n")
+    if stream is None or stream.closed:
+        return
+    try:
+        _put(stream, text + "\n")
+    except OSError:
+        return
 
 
 def _put(stream: TextIO, text: str) -> None:

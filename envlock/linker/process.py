@@ -12,7 +12,7 @@ import functools
 import os
 
 from ..elf.dynamic import DT_SONAME, DT_STRSZ, DT_STRTAB
-from ..errors import EnvironmentUnreadable
+from ..errors import EnvironmentUnreadable, InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,27 +23,25 @@ if TYPE_CHECKING:
     from .library import Library
     from .scope import LiveScope, LoadedObject
 
+EXECUTABLE = "/proc/self/exe"
+#: What the kernel writes behind the path of a file that has no name any more.
+DELETED = " (deleted)"
 #: More objects than this is a loop in damaged memory.
 MAX_OBJECTS = 1 << 16
 #: The smallest page of any machine, in bytes, and how many of them a dynamic section may take.
 PAGE = 4096
 MAX_DYNAMIC = 32
-_DELETED = " (deleted)"
 
 
 def from_process() -> LiveScope:
     """The scope of this very process. Raises `EnvironmentUnreadable` where it cannot be had."""
     from .header import Host
-    from .library import Library, LibraryPool, open_plugin
+    from .library import Library, LibraryPool
     from .rtld import interpreter_of
     from .scope import LiveScope, LoadedObject
     from .search import Searcher
 
-    try:
-        real = os.readlink("/proc/self/exe")
-        program = open_plugin(real)
-    except OSError as error:
-        raise EnvironmentUnreadable(f"`/proc/self/exe` cannot be read: {error.strerror}") from None
+    real, program = _program()
     interpreter = interpreter_of(program.elf)
     pool = LibraryPool(Host.of(program.elf, interpreter.glibc))
     pool.add(program)
@@ -138,7 +136,7 @@ class RunningProcess:
             return path
         for start, end, name in self._mappings:
             if start <= link.dynamic < end:
-                return None if name.endswith(_DELETED) else name
+                return None if name.endswith(DELETED) else name
         return path
 
     @functools.cached_property
@@ -157,6 +155,37 @@ class RunningProcess:
                 name = os.fsdecode(fields[5].replace(b"\\012", b"\n"))
                 found.append((int(start, 16), int(end, 16), name))
         return found
+
+
+def _program() -> tuple[str, Library]:
+    """The executable: its path when the process began (what `$ORIGIN` goes by), and the very file
+    that is mapped, also where another one has taken its place since."""
+    from ..elf import ElfFile
+    from .library import Library
+
+    try:
+        path = os.readlink(EXECUTABLE)
+        elf = ElfFile.open(EXECUTABLE)
+    except OSError as error:
+        raise EnvironmentUnreadable(f"`{EXECUTABLE}` cannot be read: {error.strerror}") from None
+    except InputError as error:
+        raise EnvironmentUnreadable(error.message, hint=error.hint) from None
+    try:
+        if path.endswith(DELETED) and not _is(path, elf.status):
+            path = path[: -len(DELETED)]
+        return path, Library(elf, path)
+    except BaseException as error:
+        elf.close()
+        if isinstance(error, InputError):
+            raise EnvironmentUnreadable(error.message, hint=error.hint) from None
+        raise
+
+
+def _is(path: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except OSError:
+        return False
 
 
 def _started_with(variable: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,84 @@ def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process.os, "readlink", gone)
     with pytest.raises(EnvironmentUnreadable, match="/proc/self/exe"):
         process.from_process()
+
+
+#: Takes the interpreter away from under itself, then predicts from inside and really opens.
+REPLACED = """
+import ctypes, os, shutil, sys
+how, plugin = sys.argv[1:]
+path = os.readlink("/proc/self/exe")
+identity = os.stat(path).st_ino
+if how == "replaced":
+    shutil.copy(path, path + ".new")
+    os.replace(path + ".new", path)
+elif how == "deleted":
+    os.unlink(path)
+from envlock.linker.resolve import predict
+from envlock.linker.scope import from_process
+scope = from_process()
+assert scope.main.path == path, scope.main.path
+assert scope.main.origin == os.path.dirname(path), scope.main.origin
+assert scope.main.identity[1] == identity
+assert scope.startup[1:], "the libraries that the executable needs"
+prediction = predict(plugin, scope)
+try:
+    ctypes.CDLL(plugin, os.RTLD_NOW)
+except OSError as error:
+    assert prediction.error == str(error), (prediction.error, error)
+else:
+    assert prediction.ok, prediction.error
+"""
+
+
+@pytest.mark.parametrize("how", ["kept", "replaced", "deleted"])
+@pytest.mark.parametrize("name", ["python", "python (deleted)"])
+@pytest.mark.parametrize("source", [F, USES_F])
+def test_the_interpreter_is_not_what_it_was(
+    source: str, name: str, how: str, shop: Workshop
+) -> None:
+    """An upgrade replaces the file of a Python that is at work."""
+    python = shop.path(name)
+    shutil.copy(os.path.realpath(sys.executable), python)
+    plugin = shop.lib("plugin.so", source)
+    answer = subprocess.run(
+        [str(python), "-S", "-c", REPLACED, how, str(plugin)],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONHOME": sys.base_prefix,
+            "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR")),
+            "LC_ALL": "C",
+        },
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_an_executable_that_cannot_be_read() -> None:
+    """Here for want of descriptors; a program without read permission is another case."""
+    script = """
+import os, resource
+import ctypes, envlock.elf, envlock.linker.header, envlock.linker.library, envlock.linker.rtld
+import envlock.linker.search, envlock.linker.scope, envlock.linker.process
+from envlock.errors import EnvironmentUnreadable
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open("/dev/null", os.O_RDONLY)
+except OSError:
+    pass
+try:
+    envlock.linker.process.from_process()
+except EnvironmentUnreadable as error:
+    print(error.message)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert answer.stdout == "cannot open `/proc/self/exe`: Too many open files\n", answer.stderr
