@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..elf.symbols import SymbolTable
     from ..elf.versions import VersionDefinitions, VersionNeed
 
+#: Paths, most of nothing, whose answers are remembered, so that memory stays flat over many plugins.
+MOST_PATHS = 1 << 16
+
 
 class Library:
     """One ELF object as the dynamic linker sees it. Strings from the file are `os.fsdecode`d."""
@@ -183,6 +186,8 @@ class LibraryPool:
         """The library at a path, parsed at most once."""
         known = self._by_path.get(path)
         if known is None:
+            if len(self._by_path) >= MOST_PATHS:
+                self._by_path.clear()  # libraries are known by their files as well
             known = self._by_path[path] = self._open(path)
         return known
 

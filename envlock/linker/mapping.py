@@ -72,6 +72,7 @@ class Mapper:
     def map_dependencies(self, root: LoadedObject, preloads: list[LoadedObject]) -> Mapped:
         """`_dl_map_object_deps`: breadth first; auxiliary objects go before their owner."""
         result = Mapped()
+        self.searcher.tries = 0
         known: list[list[object]] = [[root, False]]
         known += [[item, False] for item in preloads]
         listed = {id(root), *(id(item) for item in preloads)}

@@ -10,6 +10,7 @@ import errno
 import os
 
 from ..elf.dynamic import DF_1_NODEFLIB
+from ..errors import ElfError
 from .cache import DEFAULT_FLAGS, LinkerCache
 from .header import Rejection
 from .library import Library
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from .library import LibraryPool
     from .scope import LoadedObject
 
+#: Files that are looked for on behalf of one plugin; 700 libraries in 700 folders.
+MAX_TRIES = 1 << 19
+#: Folders and search paths whose meaning is remembered, so that memory stays flat over many plugins.
+MOST_FOLDERS, MOST_PATHS = 1 << 16, 256
 _IDENTIFIER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 
@@ -89,6 +94,7 @@ class Searcher:
         self._folders: dict[str, tuple[str, ...]] = {}
         self._library_path_dirs: tuple[str, ...] | None = None
         self._expanded: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.tries = 0
 
     @property
     def processor(self) -> Processor:
@@ -132,6 +138,12 @@ class Searcher:
                 if state.fatal is not None:
                     break
                 continue
+            self.tries += len(folders)
+            if self.tries > MAX_TRIES:
+                raise ElfError(
+                    f"`{(loader or main).path}` is damaged: to look for what it needs in "
+                    f"{len(folders)} folders takes more than {MAX_TRIES} attempts"
+                )
             found = self._open_path(name, folders, state)
             if found is not None:
                 return Found(found[0], found[1], how, owner)
@@ -199,6 +211,8 @@ class Searcher:
         key = (text, link.origin)
         known = self._expanded.get(key)
         if known is None:
+            if len(self._expanded) >= MOST_PATHS:
+                self._expanded.clear()
             known = self._expanded[key] = self._expand(text, link)
         return known
 
@@ -251,6 +265,8 @@ class Searcher:
         for folder in folders:
             variants = self._folders.get(folder)
             if variants is None:
+                if len(self._folders) >= MOST_FOLDERS:
+                    self._folders.clear()
                 variants = self._folders[folder] = self._variants(folder)
             if not variants:
                 state.errno = errno.ENOENT

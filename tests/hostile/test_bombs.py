@@ -114,6 +114,11 @@ def test_references_that_share_a_long_name(tmp_path: Path, environment: TfEnviro
     assert "the names of the symbols that it needs have more than 67108864 bytes" in line
 
 
+def test_many_libraries_in_many_folders(tmp_path: Path, environment: TfEnvironment) -> None:
+    line = said(bombs.many_folders, "check", tmp_path, environment)
+    assert "to look for what it needs in 100000 folders takes more than 524288 attempts" in line
+
+
 def test_versions_with_a_gap(tmp_path: Path, environment: TfEnvironment) -> None:
     path = tmp_path / "bomb.so"
     path.write_bytes(bombs.versions_with_a_gap())

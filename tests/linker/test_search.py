@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.linker.workshop import Workshop
+from tests.support import bombs
 
 F = "int f(void) { return 1; }"
 USES_F = "int f(void); int g(void) { return f(); }"
@@ -308,3 +309,25 @@ def plugin_file(folder: Path) -> Path:
     path = folder / "file"
     path.write_text("no folder")
     return path
+
+
+def test_hundreds_of_libraries_in_hundreds_of_folders(shop: Workshop) -> None:
+    """As build systems with a folder for each library write them; every library is in the last."""
+    folders = [f"$ORIGIN/solib/target_{number}" for number in range(400)]
+    for folder in folders:
+        shop.path(folder.replace("$ORIGIN/", "") + "/x")
+    entries, strings = [], b"\0"
+
+    def entry(tag: int, text: str) -> None:
+        nonlocal strings
+        entries.append((tag, len(strings)))
+        strings += text.encode() + b"\0"
+
+    entry(bombs.RUNPATH, ":".join(folders))
+    library = bombs.shared_library(b"\0")
+    for number in range(400):
+        (shop.folder / f"solib/target_399/lib{number}.so").write_bytes(library)
+        entry(bombs.NEEDED, f"lib{number}.so")
+    plugin = shop.path("plugin.so")
+    plugin.write_bytes(bombs.shared_library(strings, entries=entries))
+    assert len(shop.agree(plugin).closure) == 400
