@@ -172,7 +172,7 @@ if how == "replaced":
 elif how == "deleted":
     os.unlink(path)
 from envlock.linker.resolve import predict
-from envlock.linker.scope import from_process
+from envlock.linker.process import from_process
 scope = from_process()
 assert scope.main.path == path, scope.main.path
 assert scope.main.origin == os.path.dirname(path), scope.main.origin
