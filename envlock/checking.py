@@ -334,7 +334,7 @@ def _require_tensorflow(environment: Environment) -> None:
 def _checker(
     env: str | os.PathLike[str] | None, policy: PolicyFile, live_headers: str | None
 ) -> Checker:
-    from .atlas.places import added_files
+    from .folders import added_files
 
     if added_files():
         from .atlas.collection import open_added

@@ -13,12 +13,11 @@ import subprocess
 
 from .._version import __version__
 from ..errors import EnvironmentUnreadable, InputError, WriteError
-from ..folders import cache_folder
+from ..folders import SUFFIX, atlas_folder, cache_folder
 from ..models.record import encode
 from ..writing import write_file
 from . import extract, probe, write
 from .format import Atlas
-from .places import SUFFIX, user_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def add(environment: Environment, path: str | None = None, compiler: str = COMPI
     """Read an environment's TensorFlow and write an atlas of it, whole or not at all.
 
     Without a `path` it is written where every later check finds it, see
-    `envlock.atlas.places`. `compiler` is a g++. Takes a minute or two. Raises
+    `envlock.folders`. `compiler` is a g++. Takes a minute or two. Raises
     `EnvironmentUnreadable` when there is no TensorFlow, `InputError` when it has no headers or they
     do not compile, or the compiler cannot be run, and `WriteError`.
     """
@@ -57,7 +56,7 @@ def add(environment: Environment, path: str | None = None, compiler: str = COMPI
     includes = _includes(environment, install)
     distribution = _distribution(install)
     if path is None:
-        path = os.path.join(user_folder(), f"{distribution}-{install.version}{SUFFIX}")
+        path = os.path.join(atlas_folder(), f"{distribution}-{install.version}{SUFFIX}")
         _make_folder(os.path.dirname(path))
     _require_place(path)
     part = _read(install, includes, compiler, _cache_or_none())

@@ -1,6 +1,6 @@
 """All atlases at hand: the shipped one, and those that the user added for builds it does not know.
 
-Where those are looked for: `envlock.atlas.places`.
+Where those are looked for: `envlock.folders`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 from ..errors import InputError
+from ..folders import SUFFIX, added_files
 from ..versions import minor, order
 from .format import SHIPPED, Atlas
-from .places import SUFFIX, added_files, user_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,5 +147,4 @@ __all__ = [
     "marks",
     "open_added",
     "open_atlas",
-    "user_folder",
 ]

@@ -47,9 +47,9 @@ STATUS = "Exit status: 0 all fine, 1 a plugin fails, 2 wrong usage, 3 an input c
 
 
 def _module(command: str) -> ModuleType:
-    from importlib import import_module
-
-    return import_module(f"{__name__}.{COMMANDS[command][0]}")
+    name = f"{__name__}.{COMMANDS[command][0]}"
+    __import__(name)  # importlib is one more import
+    return sys.modules[name]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from envlock.atlas.adding import headers_folder
-from envlock.atlas.places import user_folder
+from envlock.folders import atlas_folder
 from envlock.inventory.names import default_path
 
 PLACES = {
     "XDG_DATA_HOME": {
         default_path: "{}/envlock/history.sqlite3",
-        user_folder: "{}/envlock/atlas",
+        atlas_folder: "{}/envlock/atlas",
     },
     "XDG_CACHE_HOME": {lambda: str(Path(headers_folder()).parent): "{}/envlock/headers"},
 }
