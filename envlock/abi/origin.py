@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MAX_PARENTS = 12
 MAX_METADATA = 1 << 20
 _REQUIREMENT = re.compile(
-    r"^Requires-Dist:[ \t]*tensorflow(?:[-_]cpu)?[ \t]*\(?[ \t]*([~=<>!][^;()\r\n]*)",
+    r"^Requires-Dist:[ \t]*tensorflow(?:[-_]cpu)?(?:\[[^]\r\n]*\])?[ \t]*\(?[ \t]*"
+    r"([~=<>!][^;()\r\n]*)",
     re.I | re.M,
 )
 _CLAUSE = re.compile(r"^(~=|===?|!=|<=|>=|<|>)\s*v?([0-9]+(?:\.[0-9]+)*)(\.\*)?")

@@ -31,6 +31,9 @@ _SYSTEM = (
     "libutil.so.",
     "libresolv.so.",
 )
+#: What libstdc++ defines, mangled: operators new and delete, and namespace std.
+_RUNTIME = ("_Znw", "_Zna", "_Zdl", "_Zda", "_ZSt", "_ZNSt", "_ZNKSt", "_ZTVSt", "_ZTISt")
+_C_INTERFACES = ("TF_", "TFE_", "TSL_", "SE_", "SP_")
 _FRAMEWORK = ("tensorflow", "3tsl", "4absl", "3xla", "6google8protobuf", "5Eigen")
 
 
@@ -49,6 +52,11 @@ class Wants:
             if not name.startswith(_SYSTEM) and not _is_framework_library(name)
         )
         table = dynamic.symbols
+        owners = {
+            version.index: need.library.decode("utf-8", "replace")
+            for need in dynamic.version_needs
+            for version in need.versions
+        }
         symbols = []
         # The dynamic linker looks up what relocations name, nothing else.
         for index in sorted({index for index, _ in read_relocations(dynamic).references}):
@@ -57,7 +65,10 @@ class Wants:
                 continue
             version = table.version_index(index)
             if version is not None and version & 0x7FFF > 1:
-                continue
+                # Some releases give their own symbols a version, too.
+                owner = owners.get(version & 0x7FFF, "")
+                if not _is_framework_library(owner):
+                    continue
             if symbol.name.startswith((b"Py", b"_Py")):
                 continue
             symbols.append(symbol.name)
@@ -123,7 +134,7 @@ def missing(wants: Wants, atlas: Atlas) -> dict[int, Missing]:
             owner = _exporting(release, bits)
             if owner is not None:
                 hidden.append((name.decode("utf-8", "replace"), owner))
-            elif bits or _only_framework(name, wants):
+            elif _lacking(name, bits, wants):
                 symbols.append(name.decode("utf-8", "replace"))
         result[release.index] = Missing(_really_missing(libraries), symbols, hidden)
     return result
@@ -137,13 +148,19 @@ def _exporting(release: Release, bits: int) -> str | None:
     return None
 
 
-def _only_framework(name: bytes, wants: Wants) -> bool:
-    """Whether a symbol that no release exports can come from nothing but TensorFlow.
+def _lacking(name: bytes, bits: int, wants: Wants) -> bool:
+    """Whether a symbol that a release does not export can come from nowhere else; `bits` tell that
+    another release does.
 
-    A C function without a version may be glibc's, a C++ one that of another library in the wheel.
+    TensorFlow exports more than what is its own (CUDA, operator delete): another library in the
+    wheel can have that, and the C++ library has its part. A C function without a version may be
+    glibc's.
     """
     text = name.decode("latin-1")
-    return not wants.others and text.startswith("_Z") and any(part in text for part in _FRAMEWORK)
+    own = text.startswith("_Z") and any(part in text for part in _FRAMEWORK)
+    if wants.others:
+        return bool(bits) and (own or text.startswith(_C_INTERFACES))
+    return own or (bool(bits) and not text.startswith(_RUNTIME))
 
 
 def _really_missing(libraries: list[str]) -> list[str]:

@@ -154,6 +154,9 @@ class _Reader:
             self._kernel = kernel.replace(label=call.text(1) or "?")
         elif name in ("Build", "TF_RegisterKernelBuilder"):
             self._finish()
+        elif name == "AttrConstraint":
+            # It narrows the kernel to values of an attribute, which are not read.
+            self._kernel = kernel.replace(constraints=None)
         elif not name and call.target in self.typed:
             self._kernel = _constrained(kernel, call.text(1), self.typed[call.target])
         elif not name:

@@ -161,8 +161,8 @@ def _headers(c: Comparison) -> Iterator[Answer]:
 
 
 def _cxx11_abi(c: Comparison) -> Iterator[Answer]:
-    if c.refused:
-        return
+    if c.refused or c.plugin.compilation.uses_c_api_only is not False:
+        return  # no C++ object crosses
     plugin, live = c.plugin.compilation.cxx11_abi, c.live.tensorflow.cxx11_abi
     if plugin is None:
         return

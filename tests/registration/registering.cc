@@ -35,4 +35,13 @@ REGISTER_KERNEL_BUILDER(
     Plus<REG_VALUE>);
 #endif
 
+#ifdef REG_ATTR
+REGISTER_KERNEL_BUILDER(
+    Name(REG_ATTR).Device(tensorflow::DEVICE_CPU).AttrConstraint<tensorflow::int64>("N", {1, 2}),
+    Plus<1>);
+REGISTER_KERNEL_BUILDER(
+    Name(REG_ATTR).Device(tensorflow::DEVICE_CPU).AttrConstraint<tensorflow::int64>("N", {3, 4}),
+    Plus<2>);
+#endif
+
 }  // namespace ops

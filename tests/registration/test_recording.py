@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from envlock import check
 from envlock.elf import ElfFile
 from envlock.environment.live import Environment
 from envlock.models.registration import OpRecord, Registrations, TypeConstraint
@@ -201,3 +202,15 @@ def test_an_ignored_op_is_recorded_all_the_same(tf_env: Callable[[str], TfEnviro
         ("EnvlockOther", ("x: float",)),
     ]
     assert "`AddV2`" in found.limits[0]
+
+
+def test_kernels_for_different_values_of_an_attribute_do_not_compete(
+    tf_env: Callable[[str], TfEnvironment],
+) -> None:
+    """Which values is not read, so nothing is claimed of them."""
+    env = tf_env("2.15.1")
+    path = plugin("attributes", env)
+    assert [kernel.constraints for kernel in shown(path).kernels] == [None, None]
+    report = check(path, env=env.prefix)
+    assert "kernel-twice" not in {finding.rule for finding in report.findings}
+    assert any("constraints of 2 kernels" in one.why for one in report.unchecked)

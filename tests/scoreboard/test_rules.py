@@ -227,6 +227,7 @@ class TestRequirement:
             ("Requires-Dist: tensorflow (<2.8.0,>=2.5.0)", "<2.8.0,>=2.5.0"),
             ("Requires-Dist: tensorflow<2.18,>=2.17\nProvides-Extra: x", "<2.18,>=2.17"),
             ("Requires-Dist: tensorflow-cpu~=2.14.0; extra == 'cpu'", "~=2.14.0"),
+            ("Requires-Dist: tensorflow[and-cuda]==2.19.0", "==2.19.0"),
             ("Requires-Dist: tensorflow-metadata (>=1.0)", None),
             ("Requires-Dist: tensorflow\nRequires-Dist: numpy>=1", None),
         ],
