@@ -177,7 +177,14 @@ def _finding(
 
 
 def _slot_text(drift: Drift) -> str:
-    return f"in slot {drift.live}" if drift.live.isdigit() else drift.live
+    """Where the function is now, or what is in its place: "absent", "nothing" or a signature."""
+    if drift.live.isdigit():
+        return f"in slot {drift.live}"
+    if drift.live in ("absent", "nothing"):
+        return drift.live
+    name = _plain(drift.live)
+    other = "with other arguments " if name == _plain(drift.what) else ""
+    return f"`{name}` {other}is there"
 
 
 def _plain(signature: str) -> str:
@@ -195,8 +202,11 @@ def _plain(signature: str) -> str:
 def _places(group: Sequence[Drift], side: str) -> str:
     parts = []
     for drift in group[:4]:
-        name = drift.what if drift.kind in ("member", "type", "form") else _plain(drift.what)
-        parts.append(f"{name}@{getattr(drift, side)}")
+        place = getattr(drift, side)
+        if drift.kind in ("member", "type", "form"):
+            parts.append(f"{drift.what}@{place}")
+        else:
+            parts.append(f"{_plain(drift.what)}@{place if place.isdigit() else _plain(place)}")
     return ", ".join(parts) + (", ..." if len(group) > 4 else "")
 
 
