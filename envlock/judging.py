@@ -225,7 +225,9 @@ def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
         return _unknown("no release of the atlas exports what the plugin needs")
     if suspects.includes(live.atlas, live.release, asserted=asserted):
         why = f"without a stamp nothing proves that it was built with {live.release.version}{words}"
-        return AbiAnswer(unchecked=(Unchecked(what="TensorFlow release", why=why),))
+        doubts = suspects.evidence.doubts if suspects.evidence is not None else ()
+        unread = [Unchecked(what="part of the binary interface", why=text) for text in doubts]
+        return AbiAnswer(unchecked=[Unchecked(what="TensorFlow release", why=why), *unread])
     findings, unchecked = suspects.against(live.atlas, live.release)
     return AbiAnswer(findings, unchecked, known=True, origin=suspects.only)
 

@@ -29,6 +29,10 @@ _KINDS = (
     ("tensorflow::ResourceBase", "resource"),
     ("tensorflow::OpKernel", "kernel"),
 )
+UNOPTIMISED = (
+    "machine code: it looks compiled without optimisation (-O0), which hides most of what it reads "
+    "of TensorFlow's classes"
+)
 #: Share of the functions that debug information must describe to be the whole truth; parts that
 #: the compiler splits off functions have unwind information but no entry of their own.
 COVERED = 0.5
@@ -119,6 +123,13 @@ class Evidence:
         return found
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """What kept it from telling all, in words."""
+        if self.level == "code" and self.code is not None and self.code.unoptimised:
+            return (*self.limits, UNOPTIMISED)
+        return tuple(self.limits)
+
+    @property
     def level(self) -> str:
         """The kind of evidence, see `envlock.models.dependencies.EVIDENCE`."""
         if self.debug is not None and self.covered:
@@ -180,7 +191,7 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
         kinds=kinds,
         classes=usage.uses(atlas, abi, own),
         releases=(release.version,),
-        limits=tuple(evidence.limits),
+        limits=evidence.doubts,
     )
 
 

@@ -28,6 +28,8 @@ PT_GNU_EH_FRAME = 0x6474E550
 #: published plugins have 7 MB.
 MAX_CODE = 16 << 20
 MAX_FUNCTION = 1 << 20
+#: Share of functions that store their first argument at once: half with -O0, none with -O1.
+SPILLING = 0.25
 
 _MEMORY = re.compile(r"\[(r\w+)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
 _WIDTHS = {"byte": 1, "word": 2, "dword": 4, "qword": 8}
@@ -96,7 +98,14 @@ class Code:
         #: pointer, where it has some.
         self.direct: dict[tuple[int, int], set[frozenset[Witness]]] = {}
         self.functions = 0
+        self.spilling = 0  # functions that begin by storing their first argument on the stack
         self.truncated = False
+
+    @property
+    def unoptimised(self) -> bool:
+        """Whether most of it looks compiled with `-O0`: pointers go through the stack there, where
+        a sweep loses them."""
+        return self.spilling > SPILLING * self.functions
 
 
 def read(elf: ElfFile) -> Code:
@@ -117,8 +126,16 @@ def read(elf: ElfFile) -> Code:
     names = Names(elf)
     for start, raw in _pieces(elf, code):
         code.functions += 1
+        code.spilling += _spills(raw)
         _Sweep(code, names, start).run(engine.disasm_lite(raw, start))
     return code
+
+
+def _spills(raw: bytes) -> bool:
+    """Whether a function sets up a frame (push %rbp; mov %rsp,%rbp) and stores %rdi in it."""
+    head = raw[:64]
+    frame = head.find(b"\x55\x48\x89\xe5", 0, 8)  # behind an endbr64
+    return frame >= 0 and head.find(b"\x48\x89\x7d", frame) >= 0
 
 
 class Names:

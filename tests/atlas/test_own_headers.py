@@ -70,3 +70,18 @@ def test_a_plugin_that_exports_nothing_is_read_all_the_same(
         assert is_plugin(elf)
     assert envlock.check(plugin, env=live.prefix).verdict == "unsafe"
     assert envlock.check(plugin, env=built.prefix).verdict == "compatible"
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+def test_code_that_hides_what_it_reads_is_listed_as_unchecked(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment], level: str
+) -> None:
+    env = tf_env(RELEASE)
+    plugin = tmp_path / "op.so"
+    shutil.copy(build(ZERO_OUT, env, flags=[level]), plugin)
+    subprocess.run(["strip", str(plugin)], check=True)
+    unchecked = envlock.check(plugin, env=env.prefix).unchecked
+    assert any("-O0" in one.why for one in unchecked) == (level == "-O0")
+    assert envlock.stamp(plugin, env=env.prefix).manifest is not None
+    again = envlock.check(plugin, env=tf_env("2.13.1").prefix).unchecked
+    assert any("-O0" in one.why for one in again) == (level == "-O0")
