@@ -128,7 +128,7 @@ def test_the_hint_of_an_error(
     said = capsys.readouterr().err
     harmless(said)
     assert said.count("\n") == 2
-    assert f"hint: `chmod u+w {tmp_path}/{SHOWN}`" in said
+    assert f"hint: `chmod u+w '{tmp_path}/{SHOWN}'`" in said
 
 
 def test_a_stamp_that_is_refused(
