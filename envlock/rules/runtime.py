@@ -140,7 +140,7 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
                 live=None,
                 message=f"uses numpy's C API of {built.version}, and numpy is not installed here",
                 why="the plugin fetches numpy's function table when it starts to use it",
-                remedy=f"pip install 'numpy=={built.version}'",
+                remedy=c.live.place.install("numpy", f"=={built.version}"),
             )
         else:
             yield Unchecked(
@@ -170,7 +170,7 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
             if known
             else "the plugin uses numpy's C API"
         ),
-        remedy=f"pip install 'numpy=={built.version}'" if dangerous else None,
+        remedy=c.live.place.install("numpy", f"=={built.version}") if dangerous else None,
     )
     if c.uses_numpy_api and not dangerous and not known:
         yield Unchecked(what="numpy's C API", why="its level is not known on both sides")

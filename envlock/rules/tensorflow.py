@@ -115,8 +115,8 @@ def _build(c: Comparison) -> Iterator[Answer]:
                     f"{before} then, {after} now"
                 ),
                 why="it was rebuilt, repackaged or replaced since the plugin was built",
-                remedy=f"pip install --force-reinstall --no-deps '{c.live.distribution}=={live.version}'"
-                if c.live.manager == "pip"
+                remedy=c.live.place.install(c.live.distribution, f"=={live.version}", again=True)
+                if c.live.manager == "pip" and c.live.distribution is not None
                 else None,
             )
             return
