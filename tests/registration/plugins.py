@@ -19,7 +19,6 @@ MACROS: dict[str, dict[str, object]] = {
     },
     "addv2": {"TYPED": '"AddV2"', "VALUE": 7, "PRIORITY": 0},
     "priority": {"TYPED": '"AddV2"', "VALUE": 7, "PRIORITY": 1},
-    "attributes": {"FIRST": '"EnvlockAttr"', "ATTR": '"EnvlockAttr"'},
     "builtin": {"FIRST": '"AddV2"', "OTHER": '"EnvlockOther"'},
     "same_twice": {"FIRST": '"EnvlockOther"', "OTHER": '"EnvlockOther"'},
 }

@@ -19,7 +19,7 @@ from envlock.environment.live import Environment
 from envlock.models.registration import OpRecord, Registrations, TypeConstraint
 from envlock.registration.reading import read_registrations
 from envlock.registration.recording import record_registrations
-from tests.registration.plugins import MACROS, plugin
+from tests.registration.plugins import MACROS, SOURCE, plugin
 from tests.support.building import build
 from tests.support.environments import TfEnvironment
 
@@ -209,7 +209,7 @@ def test_kernels_for_different_values_of_an_attribute_do_not_compete(
 ) -> None:
     """Which values is not read, so nothing is claimed of them."""
     env = tf_env("2.15.1")
-    path = plugin("attributes", env)
+    path = build(SOURCE, env, flags=['-DREG_FIRST="EnvlockAttr"', '-DREG_ATTR="EnvlockAttr"'])
     assert [kernel.constraints for kernel in shown(path).kernels] == [None, None]
     report = check(path, env=env.prefix)
     assert "kernel-twice" not in {finding.rule for finding in report.findings}
