@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 MAX_COMMENT = 1 << 20
 MAX_COMMAND_LINES = 16 << 20
-#: Bytes of one symbol's name and of all; overlapping strings could add up to terabytes.
+#: Bytes of one symbol's name.
 MAX_NAME = 1 << 16
-MAX_NAMES = 256 << 20
+#: And of all, beside four times the string table: names hardly overlap in what linkers write.
+SPARE = 1 << 20
 #: Bytes of the symbol table looked at in one go, a multiple of both entry sizes.
 TABLE_PIECE = 24 << 13
 
@@ -175,7 +176,7 @@ def undefined_names(elf: ElfFile) -> bytes:
     find, data = elf.data.find, elf.data
     word = elf.struct("I").unpack_from
     names = []
-    total = 0
+    left = 4 * length + SPARE
     # In pieces: the table of a library as large as TensorFlow's own has ten megabytes.
     for piece in range(first, first + size, TABLE_PIECE):
         raw = elf.read(piece, min(TABLE_PIECE, first + size - piece), "the symbol table")
@@ -186,9 +187,9 @@ def undefined_names(elf: ElfFile) -> bytes:
                 stop = find(b"\0", at, min(end, at + MAX_NAME))
                 if stop < 0:
                     raise elf.damaged(f"an undefined symbol's name exceeds {MAX_NAME} bytes")
-                total += stop - at
-                if total > MAX_NAMES:
-                    raise elf.damaged(f"undefined symbols' names exceed {MAX_NAMES} bytes")
+                left -= stop - at
+                if left < 0:
+                    raise elf.damaged("the names of its undefined symbols overlap each other")
                 names.append(data[at:stop])
         if piece > first:
             elf.forget()

@@ -27,9 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .scope import LiveScope
 
-#: Bytes of the names that are looked up, which may overlap; all of TensorFlow 2.21 exports has
-#: 60 MB.
-MAX_NAMED = 64 << 20
+#: Bytes of the names that are looked up for one library, beside four times its string table: names
+#: hardly overlap in what linkers write.
+SPARE = 1 << 20
 _LOCAL_VISIBILITY = (1, 2)
 _OPENERS = (b"dlopen", b"dlmopen")
 #: How files of TensorFlow's own libraries begin; wheel repair puts a hash behind.
@@ -145,7 +145,6 @@ class _Opening:
         self.root = root
         #: (needed-by path, file) to a provider without any version table.
         self.bare: dict[tuple[str, bytes | None], Library] = {}
-        self.named = 0
 
     def run(self) -> None:
         prediction = self.prediction
@@ -268,7 +267,7 @@ class _Opening:
         table = library.symbols
         shared, own = scopes
         known: set[int] = set()
-        named = self.named
+        left = 4 * library.elf.dynamic.string_table[1] + SPARE
         process = self.scope.process
         # A few of its own: where they are not found, its hash table is damaged.
         own_ones = [(index, ANY) for index in relocations.own]
@@ -277,11 +276,9 @@ class _Opening:
             if symbol.binding == STB_LOCAL or symbol.other & 3 in _LOCAL_VISIBILITY:
                 names_itself(library.elf, symbol)
                 continue
-            named += len(symbol.name)
-            if named > MAX_NAMED:
-                raise library.elf.damaged(
-                    f"the names of the symbols that it needs have more than {MAX_NAMED} bytes"
-                )
+            left -= len(symbol.name)
+            if left < 0:
+                raise library.elf.damaged("the names of the symbols it needs overlap each other")
             if symbol.name in _OPENERS:
                 prediction.unchecked += (
                     f"`{item.path}` calls {_text(symbol.name)} itself; what it opens is not seen",
@@ -307,7 +304,6 @@ class _Opening:
             missing.append(MissingSymbol(name, item.path, wanted, file))
             suffix = f", version {wanted}" if wanted is not None else ""
             prediction.fail("refused", "symbol", f"{item.path}: undefined symbol: {name}{suffix}")
-        self.named = named
         if relocations.static_tls:
             self._check_static_tls(item, library, shared)
 

@@ -110,6 +110,7 @@ BOMBS: list[tuple[str, Callable[[], bytes]]] = [
     ("elf-dynamic", bombs.versions_of_one_name),
     ("elf-dynamic", bombs.version_needs_of_one_name),
     ("elf-dynamic", bombs.definitions_of_one_name),
+    ("elf-compilation", bombs.references_with_long_names),
     ("elf-symbols", bombs.hash_chain),
     ("elf-symbols", bombs.classic_hash_chain),
     ("elf-symbols", bombs.hash_chain_of_nearly_one_name),

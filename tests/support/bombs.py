@@ -9,6 +9,7 @@ from envlock.elf.symbols import gnu_hash
 from envlock.manifest_io import encode_manifest
 from envlock.models.registration import KernelRecord, OpRecord, Registrations
 from tests.hostile.manifests import manifest
+from tests.support.elves import note
 
 NEEDED, HASH, STRTAB, SYMTAB, RELA, RELASZ, RELAENT, STRSZ, SYMENT = 1, 4, 5, 6, 7, 8, 9, 10, 11
 SONAME, RUNPATH, GNU_HASH, VERSYM = 14, 29, 0x6FFFFEF5, 0x6FFFFFF0
@@ -24,13 +25,14 @@ def shared_library(
     entries: Sequence[tuple[int, int]] = (),
     tables: dict[int, bytes] | None = None,
     sections: Sequence[int] = (),
+    stamp: bytes = b"",
 ) -> bytes:
     """A shared library for x86-64 with one segment, which holds the whole file.
 
     `entries` are dynamic entries, `tables` what a tag's address leads to; `sections` are offsets of
-    section names in `strings`, which is the dynamic string table too.
+    section names in `strings`, which is the dynamic string table too; `stamp` is a manifest.
     """
-    body = bytearray(64 + 2 * 56)
+    body = bytearray(64 + 3 * 56)
     placed = list(entries)
 
     def place(content: bytes) -> int:
@@ -49,13 +51,17 @@ def shared_library(
     rows = [(0,) * 10, *((name, 1, 0, 0, 64, 0, 0, 0, 1, 0) for name in sections)]
     rows.append((0, 3, 0, 0, at, len(strings), 0, 0, 1, 0))
     table = place(b"".join(struct.pack("<IIQQQQIIQQ", *row) for row in rows[: count or None]))
-    header = b"\x7fELF\2\1\1" + bytes(9)
+    header = bytearray(b"\x7fELF\2\1\1" + bytes(9))
     header += struct.pack(
-        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, table if count else 0, 0, 64, 56, 2, 64, count,
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, table if count else 0, 0, 64, 56, 3, 64, count,
         max(count - 1, 0),
     )  # fmt: skip
     header += struct.pack("<IIQQQQQQ", 1, 6, 0, 0, 0, len(body), len(body), 4096)
     header += struct.pack("<IIQQQQQQ", 2, 6, dynamic, dynamic, dynamic, size, size, 8)
+    stamped = note(stamp) if stamp else b""
+    where = place(stamped)
+    header += struct.pack("<IIQQQQQQ", 4, 4, where, where, where, len(stamped), len(stamped), 4)
+    struct.pack_into("<QQ", header, 64 + 32, len(body), len(body))
     body[: len(header)] = header
     return bytes(body)
 
@@ -131,6 +137,7 @@ def _references(
     weak: bool = False,
     hashed: int = gnu_hash(b"nothing"),
     more: dict[int, bytes] | None = None,
+    stamp: bytes = b"",
 ) -> bytes:
     """A library whose relocations name all references (names by offset), and whose definitions are
     one hash chain: of a classic table, or of a GNU one that says that all have this hash."""
@@ -148,7 +155,8 @@ def _references(
         table += struct.pack(f"<{len(hashes)}I", *hashes)
     tables = {SYMTAB: symbols, HASH if classic else GNU_HASH: table, RELA: relocations}
     entries = [(SYMENT, 24), (RELASZ, len(relocations)), (RELAENT, 24)]
-    return shared_library(strings, entries=entries, tables={**tables, **(more or {})})
+    tables.update(more or {})
+    return shared_library(strings, entries=entries, tables=tables, stamp=stamp)
 
 
 def _numbered(count: int) -> tuple[bytes, list[int]]:
@@ -172,20 +180,19 @@ def classic_hash_chain(length: int = 20_000, references: int = 20_000) -> bytes:
     return _references(strings + b"d\0", places, [len(strings)] * length, classic=True)
 
 
-def hash_chain_of_nearly_one_name(length: int = 20_000, references: int = 2_000) -> bytes:
+def hash_chain_of_nearly_one_name(stamp: bytes = b"", references: int = 2_000) -> bytes:
     """A chain of one hash, and references with long names that it holds only nearly."""
     wanted = b"n" * 60_000
     strings = b"\0" + wanted + b"\0" + wanted[1:] + b"m\0"
-    return _references(
-        strings, [1] * references, [len(wanted) + 2] * length, hashed=gnu_hash(wanted)
-    )
+    hashed, places = gnu_hash(wanted), [len(wanted) + 2] * 20_000
+    return _references(strings, [1] * references, places, hashed=hashed, stamp=stamp)
 
 
-def references_with_long_names(count: int = 4_000) -> bytes:
+def references_with_long_names(stamp: bytes = b"", count: int = 20_000) -> bytes:
     """Weak references whose names are the ends of one long name."""
     name = b"n" * 60_000
     places = [1 + i for i in range(count)]
-    return _references(b"\0" + name + b"\0", places, [1], weak=True)
+    return _references(b"\0" + name + b"\0", places, [1], weak=True, stamp=stamp)
 
 
 def versions_with_a_gap(references: int = 20_000) -> bytes:
