@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Optional, Protocol
 
-    from ..installing import Place
+    from ..installing import Paths, Place
     from ..models.manifest import HeaderVersions, PluginIdentity, TensorFlowFacts
     from ..models.report import Finding
     from .library import Library
@@ -27,21 +27,11 @@ if TYPE_CHECKING:
         @property
         def headers(self) -> HeaderVersions: ...
 
-    class EnvironmentPlaces(Protocol):
-        """Where the environment is."""
+    class EnvironmentPlaces(Paths, Protocol):
+        """Where the environment is, and of which kind."""
 
         @property
-        def prefix(self) -> str: ...
-        @property
-        def executable(self) -> str: ...
-        @property
         def kind(self) -> str: ...
-        @property
-        def version(self) -> tuple[int, int]: ...
-        @property
-        def running(self) -> bool: ...
-        @property
-        def search_path(self) -> tuple[str, ...]: ...
 
     class EnvironmentFacts(Protocol):
         """The environment, as far as causes name it (`envlock.environment.live.Environment`)."""
