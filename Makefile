@@ -14,7 +14,7 @@ ATLAS = envlock/atlas/data/tensorflow.atlas
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.envlock-ready
-CHECKED = envlock tests examples benchmarks
+CHECKED = envlock tests tools examples benchmarks
 
 .PHONY: help demo test lint truth bench conformance atlas atlas-check scoreboard survival corruptions fuzz pythons clean
 
@@ -43,7 +43,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check $(wildcard $(CHECKED))
 	$(BIN)/ruff format --check $(wildcard $(CHECKED))
-	$(BIN)/mypy envlock tests/support tests/conformance tests/truth tests/scoreboard tests/survival examples
+	$(BIN)/mypy envlock tests/support tests/conformance tests/truth tests/scoreboard tests/survival tools examples
 
 truth: $(READY)
 	$(BIN)/python -m tests.truth.run
@@ -52,10 +52,10 @@ conformance: $(READY)
 	$(BIN)/python -m tests.conformance.run
 
 atlas: $(READY)
-	$(BIN)/python -m envlock.atlas.build --parts build/atlas -o $(ATLAS)
+	$(BIN)/python -m tools.atlas --parts build/atlas -o $(ATLAS)
 
 atlas-check: $(READY)
-	$(BIN)/python -m envlock.atlas.build --releases $(RELEASES) --distributions tensorflow-cpu \
+	$(BIN)/python -m tools.atlas --releases $(RELEASES) --distributions tensorflow-cpu \
 	--verify $(ATLAS)
 
 scoreboard: $(READY)

@@ -4,7 +4,7 @@
 
 Without plugins, the example op is built with one of the test suite's TensorFlow environments (made
 at first use; needs g++) and measured stamped and unstamped. `--parts FOLDER`, with what
-`python -m envlock.atlas.build --parts FOLDER` kept, also shows how the file grows release by
+`python -m tools.atlas --parts FOLDER` kept, also shows how the file grows release by
 release.
 """
 

@@ -39,8 +39,8 @@ started = time.perf_counter()
 envlock.load(sys.argv[1])
 print(time.perf_counter() - started)
 print(time.perf_counter() - begun)
-from envlock.checking import Checker
-from envlock.policies import resolve_policy
+from envlock.actions.checking import Checker
+from envlock.rules.policy import resolve_policy
 started = time.perf_counter()
 Checker.for_process(resolve_policy(None)).check_for_load(sys.argv[1])
 print(time.perf_counter() - started)

@@ -190,7 +190,7 @@ def floor(runs: int) -> str:
             "`python -c pass`": [sys.executable, "-c", "pass"],
             "and `import envlock`": [sys.executable, "-c", "import envlock"],
             "and importing what a check needs": [
-                *(sys.executable, "-c", "import envlock.cli.check, envlock.checking")
+                *(sys.executable, "-c", "import envlock.cli.check, envlock.actions.checking")
             ],
         },
         runs,

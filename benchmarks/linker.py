@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.timing import HEADER, alternate, machine, median, ratio, row
-from envlock.elf.symbols import gnu_hash
+from envlock.binary.elf.symbols import gnu_hash
 from envlock.environment.live import Environment
 from envlock.linker.library import open_plugin
 from envlock.linker.lookup import LookupScope
@@ -116,8 +116,8 @@ AUDITWHEEL = "import sys; from auditwheel.lddtree import ldd; ldd(sys.argv[1])"
 
 def many(environment: TfEnvironment, plugins: list[Path], wanted: int, runs: int) -> None:
     """Hundreds of plugins in one run of the command, beside as many runs of `ldd -r`."""
-    from envlock.checking import check_many
-    from envlock.stamping import stamp
+    from envlock.actions.checking import check_many
+    from envlock.actions.stamping import stamp
 
     folder = WORK / "many"
     shutil.rmtree(folder, ignore_errors=True)

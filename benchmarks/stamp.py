@@ -30,7 +30,7 @@ ENVIRON = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"
 COPY = 'cp "$1" "$2" && sync "$2"'
 WRITE = """\
 import sys, time
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
 payload = b'{"x":"' + b"y" * 8000 + b'"}'
 write_stamp(sys.argv[1], sys.argv[2], payload)
 """

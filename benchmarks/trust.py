@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 from benchmarks.timing import HEADER, machine, median, row
-from envlock.elf import ElfFile
-from envlock.trust.keys import read_private
-from envlock.trust.sign import sign
-from envlock.trust.statement import compare, decode_statement
+from envlock.binary.elf import ElfFile
+from envlock.plugin.signature.keys import read_private
+from envlock.plugin.signature.sign import sign
+from envlock.plugin.signature.statement import compare, decode_statement
 from tests.support.building import build
 from tests.support.environments import ensure
 

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
-from ._version import __version__
+from .models.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .checking import check
-    from .compatibility import compat
-    from .errors import (
+    from .actions.checking import check
+    from .actions.compatibility import compat
+    from .actions.loader import load
+    from .actions.showing import read_manifest
+    from .actions.stamping import stamp
+    from .inventory.collect import snapshot
+    from .inventory.diff import diff
+    from .models.errors import (
         ElfError,
         EnvironmentUnreadable,
         EnvlockError,
@@ -24,14 +29,9 @@ if TYPE_CHECKING:
         StampRefused,
         WriteError,
     )
-    from .inventory.collect import snapshot
-    from .inventory.diff import diff
-    from .loader import load
     from .models.manifest import Manifest
     from .models.policy import PolicyFile
     from .models.report import Finding, Report, Unchecked
-    from .showing import read_manifest
-    from .stamping import stamp
 
 __all__ = [
     "ElfError",
@@ -61,13 +61,13 @@ __all__ = [
 ]
 
 _HOME = {
-    "check": "checking",
-    "compat": "compatibility",
+    "check": "actions.checking",
+    "compat": "actions.compatibility",
     "diff": "inventory.diff",
     "snapshot": "inventory.collect",
-    "load": "loader",
-    "read_manifest": "showing",
-    "stamp": "stamping",
+    "load": "actions.loader",
+    "read_manifest": "actions.showing",
+    "stamp": "actions.stamping",
     "Manifest": "models.manifest",
     "PolicyFile": "models.policy",
     "Finding": "models.report",
@@ -81,7 +81,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
+    value = getattr(import_module(f"{__name__}.{_HOME.get(name, 'models.errors')}"), name)
     globals()[name] = value
     return value
 

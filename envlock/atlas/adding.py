@@ -11,11 +11,11 @@ import hashlib
 import os
 import subprocess
 
-from .._version import __version__
-from ..errors import EnvironmentUnreadable, InputError, WriteError
-from ..folders import SUFFIX, atlas_folder, cache_folder
+from ..files.folders import SUFFIX, atlas_folder, cache_folder
+from ..files.writing import write_file
+from ..models.errors import EnvironmentUnreadable, InputError, WriteError
 from ..models.record import encode
-from ..writing import write_file
+from ..models.version import __version__
 from . import extract, probe, write
 from .format import Atlas
 
@@ -48,7 +48,7 @@ def add(environment: Environment, path: str | None = None, compiler: str = COMPI
     """Read an environment's TensorFlow and write an atlas of it, whole or not at all.
 
     Without a `path` it is written where every later check finds it, see
-    `envlock.folders`. `compiler` is a g++. Takes a minute or two. Raises
+    `envlock.files.folders`. `compiler` is a g++. Takes a minute or two. Raises
     `EnvironmentUnreadable` when there is no TensorFlow, `InputError` when it has no headers or they
     do not compile, or the compiler cannot be run, and `WriteError`.
     """
@@ -100,8 +100,9 @@ def _cache_or_none() -> str | None:
 
 def _reader() -> str:
     """A digest of the code that turns headers into an atlas: a newer one reads them anew."""
-    from ..abi import classes, dwarf
-    from . import dump, gimple, mangled
+    from ..binary.debug import classes, dwarf
+    from ..binary.names import templates as mangled
+    from . import dump, gimple
 
     digest = hashlib.sha256(__version__.encode())
     for module in (extract, probe, write, dump, gimple, mangled, classes, dwarf):

@@ -1,15 +1,15 @@
 """All atlases at hand: the shipped one, and those that the user added for builds it does not know.
 
-Where those are looked for: `envlock.folders`.
+Where those are looked for: `envlock.files.folders`.
 """
 
 from __future__ import annotations
 
 import os
 
-from ..errors import InputError
-from ..folders import SUFFIX, added_files
-from ..versions import minor, order
+from ..files.folders import SUFFIX, added_files
+from ..models.errors import InputError
+from ..models.versions import minor, order
 from .format import SHIPPED, Atlas
 
 TYPE_CHECKING = False

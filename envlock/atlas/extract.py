@@ -12,10 +12,10 @@ import os
 import struct
 import tempfile
 
-from ..abi.classes import Layout, Reader, normalise
-from ..abi.dwarf import Dwarf
-from ..elf import ElfFile
-from ..elf.dynamic import DT_SYMTAB, build_id
+from ..binary.debug.classes import Layout, Reader, normalise
+from ..binary.debug.dwarf import Dwarf
+from ..binary.elf import ElfFile
+from ..binary.elf.dynamic import DT_SYMTAB, build_id
 from ..environment.binary import cxx11_abi, version_strings
 from ..environment.headers import read_headers
 from ..models.record import encode

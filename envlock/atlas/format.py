@@ -10,9 +10,9 @@ import mmap
 import os
 import struct
 
-from ..errors import FileAccessError, InputError
+from ..binary.names.templates import erase
+from ..models.errors import FileAccessError, InputError
 from .keys import name_key, symbol_key
-from .mangled import erase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ..abi.classes import Layout
+from ..binary.debug.classes import Layout
 from .dump import Function, Value
 
 TYPE_CHECKING = False

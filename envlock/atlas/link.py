@@ -8,14 +8,14 @@ real environment.
 
 from __future__ import annotations
 
-from ..elf.relocations import read_relocations
-from ..elf.symbols import STB_LOCAL, STB_WEAK
+from ..binary.elf.relocations import read_relocations
+from ..binary.elf.symbols import STB_LOCAL, STB_WEAK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..elf import ElfFile
+    from ..binary.elf import ElfFile
     from .format import Atlas, Release
 
 _SYSTEM = (

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 
-from ..errors import InputError
+from ..models.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import re
 import struct
 from array import array
 
-from ..abi.usage import own_name
+from ..binary.names.templates import erase
+from ..binary.names.types import own_name
 from .extract import part_bytes
 from .format import MAGIC, VERSION
 from .keys import name_key
-from .mangled import erase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import EnvlockError, printable
+from ..models.errors import EnvlockError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _dispatch(arguments: list[str]) -> int:
         emit(_overview() + "\n")
         return 0 if arguments else 2
     if first in ("-V", "--version"):
-        from .._version import __version__
+        from ..models.version import __version__
         from .common import emit
 
         emit(f"envlock {__version__}\n")

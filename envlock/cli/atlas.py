@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import printable
+from ..models.errors import printable
 from .common import add_compiler, add_environment, add_format, emit, to_json
 from .failing import error_info, failing_in_json
 

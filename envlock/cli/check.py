@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InputError, UsageError
+from ..models.errors import InputError, UsageError
 from .common import (
     add_compiler,
     add_environment,
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
     if not arguments.tensorflow:
-        from ..checking import check_many
+        from ..actions.checking import check_many
 
         headers = arguments.compiler if arguments.live_headers else None
         return check_many(arguments.plugins, env=arguments.env, policy=policy, live_headers=headers)
@@ -87,8 +87,8 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
 
 
 def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
-    from ..checking import expand, unreadable_report
-    from ..compatibility import check_release
+    from ..actions.checking import expand, unreadable_report
+    from ..actions.compatibility import check_release
     from ..models.report import EnvironmentSummary
 
     environment = EnvironmentSummary(tensorflow=arguments.tensorflow)
@@ -105,6 +105,6 @@ def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple
 
 
 def _text(reports: tuple[Report, ...]) -> str:
-    from ..render.text import report_text
+    from ..report.check_text import report_text
 
     return "\n".join(report_text(report) for report in reports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from ..errors import WriteError
+from ..models.errors import WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
 
 def policy_of(arguments: argparse.Namespace) -> PolicyFile:
     """The policy that the options name. Raises `PolicyError`."""
-    from ..policies import resolve_policy
+    from ..rules.policy import resolve_policy
 
     policy = resolve_policy(arguments.policy)
     if arguments.fail_on:
@@ -92,7 +92,7 @@ def emit(text: str, output: str | None = None) -> None:
     A reader that went away (head, less) is no error, and what it did not read still counts.
     """
     if output is not None:
-        from ..writing import write_file
+        from ..files.writing import write_file
 
         write_file(output, text.encode("utf-8", "backslashreplace"))
         return

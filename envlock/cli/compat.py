@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..errors import EnvlockError
     from ..models.compat import CompatDocument
+    from ..models.errors import EnvlockError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,21 +27,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge every release; 0 when at least one takes the plugin, 1 when none does."""
-    from ..compatibility import compat
+    from ..actions.compatibility import compat
 
     with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         answer = compat(arguments.plugin, distribution=arguments.distribution)
     if arguments.format == "json":
         emit(to_json(answer))
     else:
-        from ..render.compat import compat_text
+        from ..report.compat_text import compat_text
 
         emit(compat_text(answer))
     return int(not any(r.verdict in ("compatible", "drifted") for r in answer.releases))
 
 
 def _failed(plugin: str, error: EnvlockError) -> CompatDocument:
-    from ..checking import unreadable_report
+    from ..actions.checking import unreadable_report
     from ..models.compat import COMPAT_FORMAT, CompatDocument
 
     return CompatDocument(format=COMPAT_FORMAT, plugin=unreadable_report(plugin, error).plugin)

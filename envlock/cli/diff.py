@@ -59,7 +59,7 @@ def write_drift(document: DriftDocument, arguments: argparse.Namespace, policy: 
     """Write what a comparison found; gives the exit status."""
     text = None
     if format_of(arguments) == "text":
-        from ..reporting.text import drift_text, output_style
+        from ..report.drift_text import drift_text, output_style
 
         style = output_style(arguments.output)
         text = drift_text(document, everything=arguments.all, style=style)

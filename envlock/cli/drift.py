@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InputError
+from ..models.errors import InputError
 from .common import add_environment, policy_of
 from .diff import write_drift
 from .failing import error_info

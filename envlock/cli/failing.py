@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError, WriteError
+from ..models.errors import EnvlockError, WriteError
 from .common import emit, to_json
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def failing_in_json(
 
 def failed_reports(paths: Iterable[str], error: EnvlockError) -> ReportDocument:
     """A report without a verdict on each of the plugins: what was to be checked was not."""
-    from ..checking import unreadable_report
+    from ..actions.checking import unreadable_report
     from ..models.report import REPORT_FORMAT, ReportDocument
 
     reports = tuple(unreadable_report(path, error) for path in paths)

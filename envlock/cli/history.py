@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import InputError, printable
+from ..models.errors import InputError, printable
 from .common import add_format, add_output, emit, to_json
 from .failing import error_info, failing_in_json
 from .reports import add_store, say
@@ -49,7 +49,7 @@ def _found(arguments: argparse.Namespace, path: str) -> list[SavedSnapshot]:
     from ..inventory.store import Store
 
     if arguments.forget and not arguments.name:
-        from ..errors import UsageError
+        from ..models.errors import UsageError
 
         raise UsageError("`--forget` needs the name, or the `@ID`, of what to remove")
     with Store(path) as store:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import UsageError
+from ..models.errors import UsageError
 from .common import add_environment, add_output, emit
 
 TYPE_CHECKING = False
@@ -21,8 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the note's source."""
-    from ..elf.note_source import linked_note_source
-    from ..recording import note_payload
+    from ..actions.recording import note_payload
+    from ..binary.elf.note_source import linked_note_source
 
     language = arguments.language or _by_name(arguments.output)
     emit(linked_note_source(note_payload(arguments.env), language), arguments.output)

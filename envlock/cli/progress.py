@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from ..errors import printable
+from ..models.errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import UsageError
 from ..inventory.recreating import FORMATS, make_plan, write
 from ..inventory.sides import resolve
+from ..models.errors import UsageError
 from .common import add_output, emit
 from .diff import open_store
 from .reports import add_store, say

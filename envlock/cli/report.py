@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InputError
+from ..models.errors import InputError
 from .common import add_environment, policy_of, reports_status
 from .failing import failed_reports
 from .reports import add_report_options, failing_report, format_of, write_document
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checked(arguments: argparse.Namespace, policy: PolicyFile) -> ReportDocument:
-    from ..checking import Checker
+    from ..actions.checking import Checker
     from ..inventory.plugins import environment_plugins
     from ..inventory.scan import scan
     from ..models.report import REPORT_FORMAT, ReportDocument
@@ -68,7 +68,7 @@ def _stored(paths: list[str]) -> ReportDocument | DriftDocument | None:
     """The report in the one JSON file that is named; None where plugins are."""
     if len(paths) != 1 or not os.path.isfile(paths[0]):
         return None
-    from ..environment import files
+    from ..files import reading as files
 
     path = paths[0]
     try:
@@ -107,7 +107,7 @@ def parse_document(raw: bytes, path: str) -> ReportDocument | DriftDocument:
 
 def _text(document: ReportDocument | DriftDocument, arguments: argparse.Namespace) -> str:
     from ..models.drift import DriftDocument
-    from ..reporting.text import drift_text, output_style
+    from ..report.drift_text import drift_text, output_style
 
     if isinstance(document, DriftDocument):
         style = output_style(arguments.output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import printable
+from ..models.errors import printable
 from ..models.policy import DEFAULT
 from .common import add_output, add_policy, emit, talk, to_json
 from .failing import Failing
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from ..errors import EnvlockError
+    from ..models.errors import EnvlockError
     from ..models.policy import PolicyFile
-    from ..reporting import Document
+    from ..report.formats import Document
 
 FORMATS = ("text", "json", "markdown", "sarif", "junit", "html")
 
@@ -46,7 +46,7 @@ def format_of(arguments: argparse.Namespace) -> str:
         asked: str = arguments.format
         return asked
     if arguments.output:
-        from ..reporting import SUFFIXES
+        from ..report.formats import SUFFIXES
 
         suffix = os.path.splitext(arguments.output)[1].lower()
         return SUFFIXES.get(suffix, "text")
@@ -64,7 +64,7 @@ def write_document(
         assert text is not None
         emit(text, arguments.output)
     else:
-        from ..reporting import render
+        from ..report.formats import render
 
         emit(render(document, chosen, policy), arguments.output)
 

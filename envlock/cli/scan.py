@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Scan, check, report."""
-    from ..checking import Checker
+    from ..actions.checking import Checker
     from ..inventory.scan import scan
     from ..models.report import REPORT_FORMAT, ReportDocument
 
@@ -50,7 +50,7 @@ def _only_environment(paths: list[str]) -> str | None:
     if len(paths) != 1 or not os.path.isdir(paths[0]):
         return None
     from ..environment.locate import locate
-    from ..errors import EnvironmentUnreadable
+    from ..models.errors import EnvironmentUnreadable
 
     try:
         locate(paths[0])
@@ -61,9 +61,9 @@ def _only_environment(paths: list[str]) -> str | None:
 
 def scan_text(reports: tuple[Report, ...], *, everything: bool, output: str | None) -> str:
     """One line a plugin, with what is wrong below; the verdict over all first."""
-    from ..render.text import findings_lines, report_text
-    from ..reporting import words
-    from ..reporting.text import output_style
+    from ..report import words
+    from ..report.check_text import findings_lines, report_text
+    from ..report.drift_text import output_style
 
     if len(reports) == 1:
         return report_text(reports[0], verbose=everything)

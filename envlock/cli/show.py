@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..errors import EnvlockError
+    from ..models.errors import EnvlockError
     from ..models.shown import ShownDocument
 
 
@@ -21,14 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show one plugin."""
-    from ..showing import show
+    from ..actions.showing import show
 
     with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         shown = show(arguments.plugin)
     if arguments.format == "json":
         emit(to_json(shown))
     else:
-        from ..render.manifest import shown_text
+        from ..report.manifest_text import shown_text
 
         emit(shown_text(shown))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError, printable
+from ..models.errors import EnvlockError, printable
 from .common import add_environment, add_output, emit
 from .failing import Failing, error_info
 from .reports import add_store, say
@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..errors import EnvlockError
+    from ..models.errors import EnvlockError
     from ..models.snapshot import Snapshot
 
 
@@ -71,8 +71,8 @@ def _take(arguments: argparse.Namespace) -> Snapshot:
 
 
 def _failed(error: EnvlockError) -> Snapshot:
-    from .._version import __version__
     from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
+    from ..models.version import __version__
 
     return Snapshot(
         format=SNAPSHOT_FORMAT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import EnvlockError, StampRefused, printable
+from ..models.errors import EnvlockError, StampRefused, printable
 from .common import add_environment, add_format, emit, to_json
 from .failing import error_info, failing_in_json
 
@@ -69,7 +69,7 @@ def _failed(plugin: str, error: EnvlockError) -> StampDocument:
 
 
 def _stamp(arguments: argparse.Namespace) -> StampDocument:
-    from ..stamping import stamp
+    from ..actions.stamping import stamp
 
     return stamp(
         arguments.plugin,
@@ -84,7 +84,7 @@ def _stamp(arguments: argparse.Namespace) -> StampDocument:
 
 
 def _text(result: StampDocument) -> str:
-    from ..render.text import findings_lines
+    from ..report.check_text import findings_lines
 
     assert result.manifest is not None
     tensorflow = result.manifest.tensorflow

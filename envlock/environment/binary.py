@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from ..elf import ElfFile
+    from ..binary.elf import ElfFile
 
 # `git describe --long`: tag, commits since, commit.
 _GIT = rb"\0(v(\d+\.\d+)\.\d+[-.\w]{0,40}?-\d{1,7}-g[0-9a-f]{7,40}[-\w]{0,40})\0"

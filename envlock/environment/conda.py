@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from . import files
+from ..files import reading as files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

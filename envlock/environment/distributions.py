@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from . import files
+from ..files import reading as files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

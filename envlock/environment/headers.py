@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..files import reading as files
 from ..models.manifest import HeaderVersions
-from . import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import os
 import re
 import sys
 
+from ..files import reading as files
 from ..models.manifest import PythonFacts
-from . import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def _version(paths: EnvironmentPaths) -> str:
 
 def _version_in(path: str, series: str) -> str | None:
     """PY_VERSION as a string constant of the interpreter's binary."""
-    from ..elf import ElfFile
-    from ..errors import InputError
+    from ..binary.elf import ElfFile
+    from ..models.errors import InputError
 
     try:
         with ElfFile.open(path) as elf:

@@ -11,8 +11,8 @@ import re
 import stat
 import sys
 
-from ..errors import EnvironmentUnreadable
-from . import files
+from ..files import reading as files
+from ..models.errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

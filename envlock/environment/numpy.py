@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from ..files import reading as files
 from ..models.manifest import NumpyFacts
-from . import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

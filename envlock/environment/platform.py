@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 
-from ..elf import ElfFile
-from ..errors import InputError
+from ..binary.elf import ElfFile
+from ..files import reading as files
+from ..models.errors import InputError
 from ..models.manifest import PlatformFacts
-from . import files
 
 PT_INTERP = 3
 

@@ -9,14 +9,14 @@ import functools
 import os
 import sys
 
-from ..errors import InputError
+from ..files import reading as files
+from ..models.errors import InputError
 from ..models.manifest import BuildSetting, HeaderVersions, LibraryIdentity, TensorFlowFacts
-from . import files
 from .numpy import find_package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..elf import ElfFile
+    from ..binary.elf import ElfFile
     from .conda import CondaPrefix, PrefixRecord
     from .distributions import Distribution, Distributions
     from .locate import EnvironmentPaths
@@ -240,7 +240,7 @@ class TensorFlowInstall:
         path = self.path_of(SESSION)
         if path is None or "get_eigen_max_align_bytes" not in self._sysconfig:
             return None
-        from .returned import returned_number
+        from ..binary.code.returned import returned_number
 
         try:
             with _open(path) as elf:
@@ -325,7 +325,7 @@ class TensorFlowInstall:
 
 
 def _open(path: str) -> ElfFile:
-    from ..elf import ElfFile
+    from ..binary.elf import ElfFile
 
     return ElfFile.open(path)
 
@@ -351,7 +351,7 @@ def _lists_top_level(one: Distribution) -> bool:
 
 
 def _identity(path: str) -> LibraryIdentity:
-    from ..elf.dynamic import build_id
+    from ..binary.elf.dynamic import build_id
 
     name = os.path.basename(path)
     try:

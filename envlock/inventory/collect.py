@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from .._version import __version__
 from ..environment.live import Environment
-from ..errors import UsageError
+from ..files.parallel import Beside
+from ..models.errors import UsageError
 from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
-from ..parallel import Beside
+from ..models.version import __version__
 from .fingerprint import fingerprint, part_digests
 from .integrity import find_problems
 from .native import read_native

@@ -57,7 +57,7 @@ def plugin_reports(
     if after.tensorflow is None:
         why = f"`{after.side.label}` has no TensorFlow"
         return (), (*unchecked, Unchecked(what="the plugins", why=why))
-    from ..policies import trusted_keys
+    from ..rules.policy import trusted_keys
     from .recorded import Judge
 
     judge = Judge(after, policy, trusted_keys(policy))
@@ -107,8 +107,8 @@ def _files_at_hand(before: Facts) -> dict[str, str]:
 def _live_reports(
     before: Facts, after: Facts, policy: PolicyFile
 ) -> tuple[tuple[Report, ...], tuple[Unchecked, ...]]:
-    from ..checking import Checker
-    from ..errors import EnvironmentUnreadable
+    from ..actions.checking import Checker
+    from ..models.errors import EnvironmentUnreadable
     from .plugins import environment_plugins
 
     environment = after.environment

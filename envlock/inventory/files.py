@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..errors import FileAccessError, InputError
+from ..models.errors import FileAccessError, InputError
 from ..models.record import ValidationError, decode, encode
 from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
 
@@ -43,7 +43,7 @@ def parse_snapshot(raw: bytes, label: str) -> Snapshot:
 
 def read_snapshot(path: str) -> Snapshot:
     """Read a snapshot file. Raises `FileAccessError` or `InputError`."""
-    from ..environment import files
+    from ..files import reading as files
 
     try:
         raw = files.read(path, SIZE_LIMIT)

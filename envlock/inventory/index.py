@@ -9,7 +9,7 @@ import json
 import os
 import re
 
-from ..errors import InputError
+from ..models.errors import InputError
 from .lockfiles.base import normalise
 from .urls import clean_url
 

@@ -259,7 +259,7 @@ def _time(path: str) -> int | None:
 
 
 def _edit_problems(edits: Edits) -> Iterator[Problem]:
-    from ..environment.files import plain
+    from ..files.reading import plain
     from .fingerprint import digest
 
     modified = sorted((plain(path), now) for path, now in edits.modified)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..folders import data_folder
+from ..files.folders import data_folder
 
 
 def default_path() -> str:

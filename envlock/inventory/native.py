@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InputError
-from ..live import LIBSTDCXX, libstdcxx_facts, version_in_name
+from ..actions.live import LIBSTDCXX, libstdcxx_facts, version_in_name
+from ..models.errors import InputError
 from ..models.manifest import LibstdcxxFacts, Owner
 from ..models.snapshot import NativeFacts, NativeLibrary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..environment.live import Environment
-    from ..linker.scope import LiveScope, LoadedObject
+    from ..linker.namespace import LoadedObject
+    from ..linker.scope import LiveScope
     from ..linker.search import Found
     from .packages import Installed
 

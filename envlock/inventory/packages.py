@@ -6,7 +6,7 @@ import os
 import re
 
 from ..environment.distributions import UNKNOWN
-from ..environment.files import plain
+from ..files.reading import plain
 from ..models.snapshot import CondaPackage, DirectUrl, Packages, PipPackage
 from .urls import clean_url, is_local
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 
-from ..elf import ElfFile
-from ..errors import InputError
-from ..manifest_io import read_embedded
+from ..binary.elf import ElfFile
+from ..models.errors import InputError
 from ..models.manifest import Owner
 from ..models.snapshot import PluginEntry
+from ..plugin.manifest import read_embedded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def is_plugin(elf: ElfFile) -> bool:
     start, size = dynamic.string_table
     if all(elf.data.find(name, start, start + size) < 0 for name in _NAMES):
         return False
-    from ..elf.compilation import undefined_names
+    from ..plugin.compilation import undefined_names
 
     return _IMPORT.search(undefined_names(elf)) is not None
 
@@ -129,7 +129,7 @@ def plugin_entries(
 
 def relative(environment: Environment, path: str) -> str:
     """A file's place in its environment: "{site}/pkg/_op.so"."""
-    from ..environment.files import plain
+    from ..files.reading import plain
     from .variables import place
 
     folders = sorted(environment.paths.search_path, key=len, reverse=True)
@@ -151,7 +151,7 @@ def _entry(
         if embedded is not None:
             manifest, stamp = embedded.manifest, embedded.stamp
     except InputError as error:
-        from ..environment.files import plain
+        from ..files.reading import plain
 
         problem = plain(error.message.replace(path, os.path.basename(path)))
     owner = owner_of(environment, installed, path)

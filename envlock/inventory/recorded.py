@@ -7,17 +7,17 @@ plugin would link.
 
 from __future__ import annotations
 
-from ..checking import needs_digest, unreadable_report
-from ..elf import ElfFile
-from ..errors import InputError
-from ..identity import read_identity, uses_numpy_api
-from ..installing import Place
-from ..judging import AbiAnswer, demangled, judge_abi
-from ..manifest_io import read_embedded
+from ..actions.checking import needs_digest, unreadable_report
+from ..binary.elf import ElfFile
+from ..models.errors import InputError
 from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from ..policies import apply_policy, settle, verdict_of
+from ..models.versions import minor
+from ..plugin.identity import read_identity, uses_numpy_api
+from ..plugin.manifest import read_embedded
 from ..rules import RULES, Comparison
-from ..versions import minor
+from ..rules.installing import Place
+from ..rules.layout.judging import AbiAnswer, demangled, judge_abi
+from ..rules.policy import apply_policy, settle, verdict_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         TensorFlowFacts,
     )
     from ..models.policy import PolicyFile
-    from ..trust.verify import Verifier
+    from ..rules.signature.verify import Verifier
     from .sides import Facts
 
 _LINKER = "what the dynamic linker would say"
@@ -228,15 +228,15 @@ class Judge:
         machine = self._facts.machine or identity.machine
         if self._known is None or {machine, identity.machine} != {_ATLAS_MACHINE}:
             return None
-        from ..abi.compat import all_releases
         from ..atlas.link import Wants
+        from ..rules.layout.compat import all_releases
 
         built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
         answers = all_releases(Wants(elf), None, self._known.atlas, built)
         found = demangled(answers[self._known.release.index].findings)
         if not found:
             return found
-        from ..remedies import Target, another_release
+        from ..rules.remedies import Target, another_release
 
         tensorflow = self._tensorflow
         target = Target(self._view.place, tensorflow.distribution, tensorflow.version)
@@ -289,8 +289,8 @@ class Judge:
         if manifest.abi is None:
             why = "the stamp does not say what the plugin depends on, and its file is not at hand"
             return AbiAnswer(unchecked=(Unchecked(what="binary interface", why=why),))
-        from ..abi.findings import compare
         from ..atlas.collection import find_installed
+        from ..rules.layout.findings import compare
 
         origin = None
         try:

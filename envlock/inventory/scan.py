@@ -10,9 +10,9 @@ import contextlib
 import os
 import stat
 
-from ..checking import folder_problems, unreadable_report
-from ..elf import ElfFile
-from ..errors import FileAccessError, InputError
+from ..actions.checking import folder_problems, unreadable_report
+from ..binary.elf import ElfFile
+from ..models.errors import FileAccessError, InputError
 from .plugins import is_library_name, is_plugin, libraries_below
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from zipfile import ZipFile
 
-    from ..checking import Checker
+    from ..actions.checking import Checker
     from ..models.report import Report
 
 #: Bytes of one library in a wheel, and of all that are unpacked of one wheel.

@@ -12,21 +12,15 @@ from __future__ import annotations
 import os
 import re
 
-from ..errors import FileAccessError, InputError
 from ..models.drift import Side
+from ..models.errors import FileAccessError, InputError
 from ..models.record import encode
 from ..models.snapshot import CondaPackage, PipPackage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..environment.live import Environment
-    from ..models.manifest import (
-        LibstdcxxFacts,
-        Manifest,
-        NumpyFacts,
-        PythonFacts,
-        TensorFlowFacts,
-    )
+    from ..models.manifest import LibstdcxxFacts, Manifest, NumpyFacts, PythonFacts, TensorFlowFacts
     from ..models.snapshot import NativeLibrary, PluginEntry, Problem, Snapshot, Variable
     from .lockfiles import LockFile
     from .store import Store
@@ -109,7 +103,7 @@ def resolve(
 
 
 def _head(path: str) -> bytes:
-    from ..environment import files
+    from ..files import reading as files
 
     try:
         return files.read(path, _SNIFFED, head=True)
@@ -173,7 +167,7 @@ def from_snapshot(snapshot: Snapshot, kind: str, label: str) -> Facts:
 
 def from_plugin(path: str) -> Facts:
     """The build environment of a stamped plugin, from its manifest."""
-    from ..showing import read_manifest
+    from ..actions.showing import read_manifest
 
     manifest = read_manifest(path)
     facts = Facts(Side(kind="plugin", label=path))

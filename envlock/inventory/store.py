@@ -14,7 +14,7 @@ import sys
 import zlib
 from shlex import quote
 
-from ..errors import InputError, UsageError, WriteError
+from ..models.errors import InputError, UsageError, WriteError
 from ..models.record import ValidationError, decode, encode
 from ..models.snapshot import SavedSnapshot, Snapshot
 from .names import default_path

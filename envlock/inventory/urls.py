@@ -11,7 +11,7 @@ _SSH_USER = r"^((?:[a-z]+\+)?ssh://)git@"
 
 def clean_url(url: str) -> str:
     """The URL as it may be recorded; a local path is reduced to its last name."""
-    from ..environment.files import plain
+    from ..files.reading import plain
 
     text = plain(url).strip().partition("#")[0].partition("?")[0]
     if is_local(text):

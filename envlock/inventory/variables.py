@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from ..environment.files import listing, plain
+from ..files.reading import listing, plain
 from ..models.snapshot import PathEntry, Variable
 
 TYPE_CHECKING = False

@@ -10,8 +10,9 @@ import errno
 import os
 import stat
 
-from ..elf.dynamic import DF_1_NOOPEN, DF_1_PIE
-from ..elf.file import (
+from ..binary.elf.dynamic import DF_1_NOOPEN, DF_1_PIE
+from ..binary.elf.file import ElfFile
+from ..binary.elf.image import (
     ET_DYN,
     ET_EXEC,
     PF_X,
@@ -20,9 +21,8 @@ from ..elf.file import (
     PT_GNU_STACK,
     PT_LOAD,
     PT_NOTE,
-    ElfFile,
 )
-from ..errors import ElfError, FileAccessError
+from ..models.errors import ElfError, FileAccessError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

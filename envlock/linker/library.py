@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 import sys
 
-from ..elf.dynamic import DT_NEEDED, DT_SYMBOLIC
-from ..elf.file import PT_GNU_PROPERTY, ElfFile
-from ..errors import ElfError, FileAccessError
+from ..binary.elf.dynamic import DT_NEEDED, DT_SYMBOLIC
+from ..binary.elf.file import ElfFile
+from ..binary.elf.image import PT_GNU_PROPERTY
+from ..models.errors import ElfError, FileAccessError
 from .header import Host, Rejection, inspect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..elf.relocations import Relocations
-    from ..elf.symbols import SymbolTable
-    from ..elf.versions import VersionDefinitions, VersionNeed
+    from ..binary.elf.relocations import Relocations
+    from ..binary.elf.symbols import SymbolTable
+    from ..binary.elf.versions import VersionDefinitions, VersionNeed
 
 #: Paths, most of nothing, whose answers are remembered, so that memory stays flat over many plugins.
 MOST_PATHS = 1 << 16
@@ -115,7 +116,7 @@ class Library:
     def relocations(self) -> Relocations:
         """The references that dlopen resolves for this library."""
         if self._relocations is None:
-            from ..elf.relocations import read_relocations
+            from ..binary.elf.relocations import read_relocations
 
             self._relocations = read_relocations(self.elf.dynamic)
         return self._relocations

@@ -7,8 +7,8 @@ and in one of half a million.
 
 from __future__ import annotations
 
-from ..elf.relocations import COPY, PLT
-from ..elf.symbols import (
+from ..binary.elf.relocations import COPY, PLT
+from ..binary.elf.symbols import (
     DEFINABLE,
     SHN_ABS,
     SHN_UNDEF,
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..elf.symbols import Symbol
+    from ..binary.elf.symbols import Symbol
     from .library import Library
 
 _LOCAL_VISIBILITY = (1, 2)  # STV_INTERNAL, STV_HIDDEN

@@ -6,9 +6,9 @@ Mirrors `_dl_map_object`, `_dl_map_object_from_fd`'s identity check (elf/dl-load
 
 from __future__ import annotations
 
-from ..elf.dynamic import DT_AUXILIARY, DT_NEEDED
+from ..binary.elf.dynamic import DT_AUXILIARY, DT_NEEDED
+from .namespace import LoadedObject, Namespace
 from .prediction import Dependency, MissingLibrary
-from .scope import LoadedObject, Namespace
 from .search import Found, NotFound
 
 TYPE_CHECKING = False

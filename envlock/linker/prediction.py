@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
+from .search import Searched
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .library import Library
     from .scope import LiveScope
 
 #: How a library was found, in the words of the reports.
-
-
-class Searched:
-    """One folder (or the cache) that was looked into, and on whose behalf."""
-
-    __slots__ = ("folder", "how", "owner")
-
-    def __init__(self, folder: str, how: str, owner: str | None = None) -> None:
-        self.folder = folder
-        self.how = how
-        self.owner = owner
-
-    def __repr__(self) -> str:
-        return f"Searched({self.folder!r}, {self.how!r}, {self.owner!r})"
 
 
 class Dependency:

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 
-from ..elf.file import ElfFile
-from ..elf.relocations import ANY
-from ..elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK, begin_plugin
-from ..errors import ElfError
+from ..binary.elf.file import ElfFile
+from ..binary.elf.relocations import ANY
+from ..binary.elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK, begin_plugin
+from ..models.errors import ElfError
 from .header import Rejection, cut_off, inspect, isa_needed, verify_header, verify_mapping
 from .library import Library, open_plugin
 from .lookup import LookupScope, Version
 from .mapping import Mapper, relocation_order
+from .namespace import LoadedObject, Namespace
 from .prediction import MissingSymbol, MissingVersion, Prediction
-from .scope import LoadedObject, Namespace
 from .search import NotFound
 from .soundness import names_itself, verify
 

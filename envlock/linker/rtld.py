@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 
-from ..elf.file import PT_INTERP, ElfFile
+from ..binary.elf.file import ElfFile
+from ..binary.elf.image import PT_INTERP
 
 #: Interpreters are a few hundred KB.
 MAX_INTERPRETER = 16 << 20

@@ -9,24 +9,37 @@ from __future__ import annotations
 import errno
 import os
 
-from ..elf.dynamic import DF_1_NODEFLIB
-from ..errors import ElfError
+from ..binary.elf.dynamic import DF_1_NODEFLIB
+from ..models.errors import ElfError
 from .cache import DEFAULT_FLAGS, LinkerCache
 from .header import Rejection
 from .library import Library
-from .prediction import Searched
 from .rtld import Interpreter, Processor, processor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .library import LibraryPool
-    from .scope import LoadedObject
+    from .namespace import LoadedObject
 
 #: Files that are looked for on behalf of one plugin; 700 libraries in 700 folders.
 MAX_TRIES = 1 << 19
 #: Folders and search paths whose meaning is remembered, so that memory stays flat over many plugins.
 MOST_FOLDERS, MOST_PATHS = 1 << 16, 256
 _IDENTIFIER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+class Searched:
+    """One folder (or the cache) that was looked into, and on whose behalf."""
+
+    __slots__ = ("folder", "how", "owner")
+
+    def __init__(self, folder: str, how: str, owner: str | None = None) -> None:
+        self.folder = folder
+        self.how = how
+        self.owner = owner
+
+    def __repr__(self) -> str:
+        return f"Searched({self.folder!r}, {self.how!r}, {self.owner!r})"
 
 
 class Found:

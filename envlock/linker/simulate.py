@@ -16,8 +16,9 @@ import os
 from .header import Host
 from .library import Library, LibraryPool, open_plugin
 from .mapping import Mapper
+from .namespace import LoadedObject
 from .rtld import interpreter_of
-from .scope import LiveScope, LoadedObject
+from .scope import LiveScope
 from .search import Found, NotFound, Searcher
 
 TYPE_CHECKING = False

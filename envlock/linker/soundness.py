@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left
 
-from ..elf.dynamic import (
+from ..binary.elf.dynamic import (
     DT_FLAGS,
     DT_JMPREL,
     DT_PLTREL,
@@ -27,14 +27,15 @@ from ..elf.dynamic import (
     DT_VERNEED,
     DT_VERSYM,
 )
-from ..elf.file import PF_W, PF_X, PT_LOAD, ElfFile
-from ..elf.relocations import PIECE
-from ..elf.symbols import SHN_UNDEF, STB_WEAK
+from ..binary.elf.file import ElfFile
+from ..binary.elf.image import PF_W, PF_X, PT_LOAD
+from ..binary.elf.relocation_tables import PIECE
+from ..binary.elf.symbols import SHN_UNDEF, STB_WEAK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..elf.file import Segment
-    from ..elf.symbols import Symbol
+    from ..binary.elf.image import Segment
+    from ..binary.elf.symbols import Symbol
 
 DT_INIT, DT_FINI, DT_INIT_ARRAY, DT_INIT_ARRAYSZ = 12, 13, 25, 27
 DT_FINI_ARRAY, DT_FINI_ARRAYSZ = 26, 28

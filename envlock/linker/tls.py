@@ -7,14 +7,16 @@ counted only where their files say so (DF_STATIC_TLS).
 
 from __future__ import annotations
 
-from ..elf.dynamic import DF_STATIC_TLS
-from ..elf.file import PT_TLS
+from ..binary.elf.dynamic import DF_STATIC_TLS
+from ..binary.elf.image import PT_TLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..elf.file import Segment
+    from collections.abc import Iterable, Sequence
+
+    from ..binary.elf.image import Segment
     from .library import Library
-    from .scope import LiveScope
+    from .namespace import LoadedObject
 
 #: Surplus with default tunables, in every release since it was introduced; before 2.33 fixed.
 SURPLUS = 1664
@@ -48,18 +50,21 @@ def tls_segment(library: Library) -> Segment | None:
     return None
 
 
-def static_tls_free(scope: LiveScope) -> int:
-    """Bytes of the surplus that are left."""
+def static_tls_free(
+    startup: Sequence[LoadedObject], objects: Iterable[LoadedObject], extra: int
+) -> int:
+    """Bytes of static TLS that are left: `startup` was mapped at process start, `objects` are all
+    that is mapped, `extra` is the surplus."""
     used = 0
-    for loaded in scope.startup:
+    for loaded in startup:
         segment = tls_segment(loaded.library) if loaded.library is not None else None
         if segment is not None:
             align = max(segment.align, 1)
             used = (used + segment.memsz + align - 1) // align * align
-    size = used + surplus(scope.tunables, scope.host.glibc)
+    size = used + extra
     free = (size + 63 & -64) - used
-    for loaded in scope.namespace.objects:
-        library = loaded.library if loaded not in scope.startup else None
+    for loaded in objects:
+        library = loaded.library if loaded not in startup else None
         if library is not None and library.elf.dynamic.flags & DF_STATIC_TLS:
             free -= static_tls_size(library)
     return max(free, 0)

@@ -1,4 +1,4 @@
-"""The list of documents with a committed schema; `python -m envlock.models.documents` writes them.
+"""The list of documents with a committed schema; `python -m tools.schemas` writes them.
 
 A new document is one line in `DOCUMENTS`.
 """
@@ -6,8 +6,6 @@ A new document is one line in `DOCUMENTS`.
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 from .atlas import AtlasDocument
 from .compat import CompatDocument
@@ -42,15 +40,3 @@ def schema_text(name: str, record: type[Record], title: str) -> str:
 
     schema = json_schema(record, f"urn:envlock:schema:{name.removesuffix('.schema.json')}", title)
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
-
-
-def main() -> None:
-    """Write all schemas into the folder given as argument (default: schemas)."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "schemas")
-    folder.mkdir(exist_ok=True)
-    for name, record, title in DOCUMENTS:
-        (folder / name).write_text(schema_text(name, record, title), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

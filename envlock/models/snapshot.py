@@ -7,14 +7,7 @@ environments on two machines get the same fingerprint. No field holds a time or 
 
 from __future__ import annotations
 
-from .manifest import (
-    LibstdcxxFacts,
-    Manifest,
-    NumpyFacts,
-    Owner,
-    PythonFacts,
-    TensorFlowFacts,
-)
+from .manifest import LibstdcxxFacts, Manifest, NumpyFacts, Owner, PythonFacts, TensorFlowFacts
 from .record import Record
 from .shown import ErrorInfo
 

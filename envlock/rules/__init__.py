@@ -5,8 +5,10 @@ A new rule is one function and one entry in its module's `RULES`.
 
 from __future__ import annotations
 
-from . import compiled, runtime, stamp, tensorflow
 from .base import Comparison, Rule
+from .runtime import compiled, tensorflow
+from .runtime import surroundings as runtime
+from .stamp import rules as stamp
 
 __all__ = ["RULES", "Comparison", "Rule"]
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Protocol, Union
 
-    from ..installing import Place
     from ..models.manifest import (
         BuildSetting,
         HeaderVersions,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         PluginIdentity,
         PythonFacts,
     )
+    from .installing import Place
 
     Answer = Union[Finding, Unchecked]
     Rule = AnyRule["Comparison", Iterable[Answer]]

@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from envlock.actions.checking import Checker, check
 from envlock.atlas.format import Atlas
-from envlock.checking import Checker, check
-from envlock.errors import InputError
+from envlock.models.errors import InputError
 from tests.atlas.framework import Framework, strip
 from tests.atlas.own import ROOT, envlock, install
 from tests.support.descriptors import gives_back

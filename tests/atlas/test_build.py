@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from envlock.atlas import build, extract, probe, write
+from envlock.atlas import extract, probe, write
 from envlock.atlas.format import Atlas
-from envlock.errors import InputError
+from envlock.models.errors import InputError
 from tests.atlas.by_the_book import Book, symbol_number
 from tests.atlas.framework import Framework
+from tools import atlas as build
 
 READ = """\
 import sys

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from envlock.atlas.build import DISTRIBUTIONS, RELEASES
 from envlock.atlas.collection import find_installed, find_release, open_atlas
 from envlock.atlas.format import SHIPPED, Atlas, Release
 from envlock.environment.live import Environment
 from tests.atlas.by_the_book import Book, symbol_number
 from tests.support.environments import TfEnvironment
+from tools.atlas import DISTRIBUTIONS, RELEASES
 
 # Old C++ strings and the C++ API in Python's module; libtensorflow_cc; the global scope.
 COMPARED = ("2.8.4", "2.15.1", "2.21.0")

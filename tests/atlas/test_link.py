@@ -9,7 +9,7 @@ import pytest
 
 from envlock.atlas.collection import open_atlas
 from envlock.atlas.link import Wants, missing
-from envlock.elf import ElfFile
+from envlock.binary.elf import ElfFile
 from tests.support.elves import compile_library
 
 CUDA = "int cudaMalloc(void **, unsigned long); int f(void) { void *p; return cudaMalloc(&p, 4); }"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import envlock
-from envlock.elf import ElfFile
+from envlock.binary.elf import ElfFile
 from envlock.inventory.plugins import is_plugin
 from tests.support import building
 from tests.support.building import build

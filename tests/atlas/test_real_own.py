@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from envlock.abi.analyse import Evidence, dependencies
-from envlock.abi.compat import all_releases
+from envlock.actions.checking import Checker
+from envlock.actions.stamping import stamp
 from envlock.atlas.collection import open_atlas
 from envlock.atlas.format import Atlas
 from envlock.atlas.link import Wants
-from envlock.checking import Checker
-from envlock.elf import ElfFile
+from envlock.binary.elf import ElfFile
 from envlock.environment.live import Environment
 from envlock.models.report import Report
-from envlock.stamping import stamp
+from envlock.plugin.dependencies.analyse import Evidence, dependencies
+from envlock.rules.layout.compat import all_releases
 from tests.atlas.own import envlock
 from tests.support.building import build
 from tests.support.environments import TfEnvironment, cache_root

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from envlock.abi.analyse import Evidence, dependencies
-from envlock.abi.recompile import Command, belonging, read_database, read_line
-from envlock.abi.sources import from_sources
+from envlock.actions.showing import read_manifest
 from envlock.atlas.format import Atlas
-from envlock.elf import ElfFile
-from envlock.errors import InputError
+from envlock.binary.elf import ElfFile
 from envlock.models.dependencies import Dependencies
-from envlock.showing import read_manifest
+from envlock.models.errors import InputError
+from envlock.plugin.dependencies.analyse import Evidence, dependencies
+from envlock.plugin.dependencies.recompile import Command, belonging, read_database, read_line
+from envlock.plugin.dependencies.sources import from_sources
 from tests.atlas.framework import PLUGINS, Framework, strip
 from tests.atlas.own import ROOT, envlock
 from tests.support.building import build, command

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from envlock.abi import compat
-from envlock.abi.analyse import Evidence, dependencies
-from envlock.abi.findings import compare
-from envlock.abi.narrow import narrow
-from envlock.abi.unstamped import Suspects
 from envlock.atlas import link
 from envlock.atlas.format import Atlas
-from envlock.elf import ElfFile
+from envlock.binary.elf import ElfFile
 from envlock.models.dependencies import Dependencies
 from envlock.models.record import decode, encode
 from envlock.models.report import Finding
+from envlock.plugin.dependencies.analyse import Evidence, dependencies
+from envlock.plugin.dependencies.narrow import narrow
+from envlock.rules.layout import compat
+from envlock.rules.layout.findings import compare
+from envlock.rules.layout.suspects import Suspects
 from tests.atlas.framework import PLUGINS, Framework, strip
 
 #: What is found in each plugin by its debug information.

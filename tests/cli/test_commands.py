@@ -108,8 +108,8 @@ def test_stamp_show_check_in_json(bare: Path, tf_env: Callable[[str], TfEnvironm
 def test_the_manifest_in_the_file_is_valid_and_holds_no_path(
     stamped: Path, tf_env: Callable[[str], TfEnvironment]
 ) -> None:
-    from envlock.elf import ElfFile
-    from envlock.elf.notes import find_stamp
+    from envlock.binary.elf import ElfFile
+    from envlock.binary.elf.notes import find_stamp
 
     with ElfFile.open(stamped) as elf:
         stamp = find_stamp(elf)

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from envlock.compatibility import compat
-from envlock.render.compat import compat_text
+from envlock.actions.compatibility import compat
+from envlock.report.compat_text import compat_text
 
 #: Exported by the framework library of every release, and by none.
 EXPORTED = ("TF_NewStatus", "TF_DeleteStatus")

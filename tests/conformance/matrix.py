@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envlock.checking import Checker
+from envlock.actions.checking import Checker
 from envlock.models.report import Report
 from tests.support import building, reality
 from tests.support.environments import TfEnvironment
@@ -74,7 +74,7 @@ def pairs(
 
 
 def _predicted(checker: Checker, plugin: Path) -> str | None:
-    from envlock.elf import ElfFile
+    from envlock.binary.elf import ElfFile
 
     with ElfFile.open(os.fspath(plugin)) as elf:
         prediction = checker.predict(elf)

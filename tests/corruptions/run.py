@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from envlock.checking import Checker
+from envlock.actions.checking import Checker
 from envlock.models.report import Report
 from tests.corruptions.damages import DAMAGES, damaged
 from tests.corruptions.plugin import ANSWER, PLUGIN, RELEASE

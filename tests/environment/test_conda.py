@@ -13,7 +13,7 @@ import pytest
 
 from envlock.environment.conda import CondaPrefix, channel_name
 from envlock.environment.live import Environment
-from envlock.errors import EnvironmentUnreadable
+from envlock.models.errors import EnvironmentUnreadable
 from envlock.models.manifest import Owner, PackagePin
 
 from . import making

@@ -14,7 +14,7 @@ import pytest
 
 from envlock.environment.live import Environment
 from envlock.environment.locate import EnvironmentPaths, locate
-from envlock.errors import EnvironmentUnreadable
+from envlock.models.errors import EnvironmentUnreadable
 from tests.support import environments
 
 from . import making

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
+from envlock.actions.live import libstdcxx_facts
+from envlock.binary.elf import ElfFile
 from envlock.environment.live import Environment
 from envlock.environment.numpy import read_numpy
 from envlock.environment.platform import highest, read_platform
 from envlock.linker.library import Library
-from envlock.live import libstdcxx_facts
 from envlock.models.manifest import LibstdcxxFacts
 from tests.support import environments
 

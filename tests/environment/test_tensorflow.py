@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
+from envlock.actions.live import library_version
+from envlock.binary.code.returned import returned_number
+from envlock.binary.elf import ElfFile
 from envlock.environment import binary
 from envlock.environment.live import Environment
-from envlock.environment.returned import returned_number
 from envlock.environment.tensorflow import FRAMEWORK, TensorFlowInstall
 from envlock.linker.prediction import Dependency
-from envlock.live import library_version
 from envlock.models.record import encode
 from tests.support import environments
 from tests.support.environments import TfEnvironment

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from envlock import writing
-from envlock.elf import ElfFile
-from envlock.errors import EnvlockError
-from envlock.writing import Ahead, StampResult, write_file, write_stamp
+from envlock.actions import stamp_writing as writing
+from envlock.actions.stamp_writing import Ahead, StampResult, write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.files.writing import write_file
+from envlock.models.errors import EnvlockError
 from tests.faults.tracing import Call, Fail, Order
 
 PAYLOAD = b'{"format":"envlock.manifest/1","number":1}'

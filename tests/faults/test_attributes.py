@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from envlock.errors import WriteError
-from envlock.writing import write_file, write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.files.writing import write_file
+from envlock.models.errors import WriteError
 from tests.faults.scene import PAYLOAD, Scene
 
 NOBODY = 65534

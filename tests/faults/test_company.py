@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import envlock
-from envlock.elf import ElfFile
-from envlock.elf.notes import find_stamp
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.notes import find_stamp
 from tests.faults.scene import OTHER, PAYLOAD, Scene
 from tests.faults.tracing import Call, Order, trace
 from tests.support import environments
@@ -27,9 +27,9 @@ from tests.support.environments import TfEnvironment
 ROOT = Path(__file__).resolve().parents[2]
 MANY = """
 import sys
-from envlock.errors import WriteError
-from envlock.writing import write_stamp
-import envlock.elf.dynamic
+from envlock.models.errors import WriteError
+from envlock.actions.stamp_writing import write_stamp
+import envlock.binary.elf.dynamic
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(30):

@@ -76,8 +76,8 @@ def test_at_any_moment(tmp_path: Path, library: Path) -> None:
     scene = Scene("in place", tmp_path / "scene", large)
     code = (
         "import sys; from pathlib import Path; from tests.faults.scene import PAYLOAD\n"
-        "from envlock.writing import write_stamp\n"
-        "import envlock.elf.dynamic\n"
+        "from envlock.actions.stamp_writing import write_stamp\n"
+        "import envlock.binary.elf.dynamic\n"
         "print('ready', flush=True); write_stamp(Path(sys.argv[1]), None, PAYLOAD); print('done')"
     )
     states = set()
@@ -134,7 +134,7 @@ def test_what_another_user_left_is_not_ours_to_remove(tmp_path: Path, library: P
             parent.chmod(parent.stat().st_mode | 0o055)
     pid = os.fork()
     if pid == 0:
-        from envlock.scratch import clear_abandoned
+        from envlock.files.scratch import clear_abandoned
 
         os.setgroups([])
         os.setgid(nobody)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
-from envlock.elf.file import PF_W, PT_LOAD
-from envlock.elf.notes import find_stamp
-from envlock.errors import ElfError
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.image import PF_W, PT_LOAD
+from envlock.binary.elf.notes import find_stamp
+from envlock.models.errors import ElfError
 from tests.faults.scene import PAYLOAD, Scene
 from tests.support.elves import ANSWER, BARE_SOURCE, PEAK, call, compile_library, run
 
@@ -114,7 +114,7 @@ for name in ("lower", "upper", "work", "merged"):
 (folder / "lower" / "plugin.so").write_bytes(library.read_bytes())
 mount("-t", "overlay", "overlay", "-o",
       f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work", folder / "merged")
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
 from tests.faults.scene import PAYLOAD
 plugin = folder / "merged" / "plugin.so"
 result = write_stamp(plugin, None, PAYLOAD)
@@ -132,7 +132,7 @@ print(write_stamp(plugin, None, PAYLOAD).changed)
 def test_the_output_is_on_another_file_system(tmp_path: Path, library: Path) -> None:
     lines = """
 mount("-t", "tmpfs", "none", folder)
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
 from tests.faults.scene import PAYLOAD
 write_stamp(library, folder / "out.so", PAYLOAD)
 print(PAYLOAD in (folder / "out.so").read_bytes(), os.listdir(folder))
@@ -180,7 +180,8 @@ def large(tmp_path: Path) -> Path:
 def test_a_library_beyond_4_gib(large: Path) -> None:
     """Time and memory are those of what is there, and the holes stay holes."""
     program = (
-        "import sys; from envlock.writing import write_stamp; from tests.faults.scene import *\n"
+        "import sys; from envlock.actions.stamp_writing import write_stamp\n"
+        "from tests.faults.scene import *\n"
         "write_stamp(sys.argv[1], None, OTHER); write_stamp(sys.argv[1], None, PAYLOAD)\n"
     )
     peak = subprocess.run(
@@ -224,8 +225,8 @@ def test_a_small_hole_is_compared_by_reading(
     tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some file systems have called data a hole; what was skipped in copying is noticed."""
-    from envlock import copying
-    from envlock.errors import WriteError
+    from envlock.files import copying
+    from envlock.models.errors import WriteError
 
     plugin = Path(shutil.copy(library, tmp_path / "plugin.so"))
     real = copying._extents

@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from envlock.errors import EnvlockError
 from envlock.linker.resolve import predict
+from envlock.models.errors import EnvlockError
 from tests.fuzz import elf_mutator
 from tests.linker.workshop import Workshop
 

@@ -9,16 +9,16 @@ import tempfile
 from random import Random
 
 from envlock.atlas.format import Atlas
+from envlock.atlas.registrations import BuiltIn
 from envlock.cli.report import parse_document
 from envlock.inventory import lockfiles
 from envlock.inventory.files import parse_snapshot, snapshot_text
 from envlock.inventory.index import _html_files, _json_files
 from envlock.inventory.store import Store
-from envlock.manifest_io import decode_manifest, encode_manifest
-from envlock.policies import resolve_policy
-from envlock.registration import _repeats
-from envlock.registration.builtin import BuiltIn
-from envlock.registration.rules import RULES, Registering
+from envlock.plugin.manifest import decode_manifest, encode_manifest
+from envlock.rules.ops import _repeats
+from envlock.rules.ops.rules import RULES, Registering
+from envlock.rules.policy import resolve_policy
 from tests.fuzz.binary_mutator import words_mutator
 from tests.fuzz.elf_mutator import blunt
 from tests.fuzz.guard import Finding, Target, either

@@ -9,26 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from envlock.abi import dwarf, machine
-from envlock.abi.debuginfo import DebugFacts
-from envlock.abi.imports import Symbols
-from envlock.elf import ElfFile
-from envlock.elf.append import Plan, plan_append
-from envlock.elf.compilation import read_compilation
-from envlock.elf.digest import code_digest
-from envlock.elf.dynamic import build_id
-from envlock.elf.notes import APPENDED, build_note, find_stamp, has_linked_note
-from envlock.elf.relocations import read_relocations
-from envlock.elf.symbols import begin_plugin, gnu_hash, sysv_hash
+from envlock.binary.code import accesses as machine
+from envlock.binary.debug import dwarf
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.append import plan_append
+from envlock.binary.elf.digest import code_digest
+from envlock.binary.elf.dynamic import build_id
+from envlock.binary.elf.notes import APPENDED, build_note, find_stamp, has_linked_note
+from envlock.binary.elf.relocations import read_relocations
+from envlock.binary.elf.symbols import begin_plugin, gnu_hash, sysv_hash
+from envlock.binary.names.symbols import siblings
 from envlock.environment import binary
-from envlock.identity import read_identity
+from envlock.files.copying import Plan
 from envlock.linker.header import Host, cut_off, isa_needed, verify_header, verify_mapping
 from envlock.linker.library import Library
 from envlock.linker.lookup import LookupScope
-from envlock.linker.names import siblings
 from envlock.linker.soundness import verify
-from envlock.manifest_io import decode_manifest, read_embedded
-from envlock.registration.reading import read_registrations
+from envlock.plugin.compilation import read_compilation
+from envlock.plugin.dependencies.debuginfo import DebugFacts
+from envlock.plugin.dependencies.imports import Symbols
+from envlock.plugin.identity import read_identity
+from envlock.plugin.manifest import decode_manifest, read_embedded
+from envlock.plugin.registrations.reading import read_registrations
 from tests.fuzz import elf_mutator, text_mutator
 from tests.fuzz.guard import Finding, Target, either
 

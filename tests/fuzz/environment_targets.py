@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from envlock.abi import origin
-from envlock.elf import ElfFile
-from envlock.environment import binary, files, headers, locate
+from envlock.binary.elf import ElfFile
+from envlock.environment import binary, headers, locate
 from envlock.environment.conda import CondaPrefix
 from envlock.environment.distributions import Distribution, Distributions
+from envlock.files import reading as files
 from envlock.inventory import packages, scan
 from envlock.inventory.plugins import is_plugin
 from envlock.linker.cache import LinkerCache, compare
 from envlock.models.record import decode, encode
 from envlock.models.snapshot import CondaPackage, PipPackage
+from envlock.plugin.dependencies import origin
 from tests.fuzz.binary_mutator import words_mutator, zip_mutator
 from tests.fuzz.document_targets import place
 from tests.fuzz.elf_mutator import blunt

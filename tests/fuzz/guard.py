@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from envlock.errors import DependencyMissing, EnvlockError
+from envlock.models.errors import DependencyMissing, EnvlockError
 
 HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"

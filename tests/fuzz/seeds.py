@@ -18,10 +18,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from envlock.elf.append import plan_append
-from envlock.elf.note_source import linked_note_source
-from envlock.elf.notes import build_note
-from envlock.manifest_io import encode_manifest
+from envlock.binary.elf.append import plan_append
+from envlock.binary.elf.note_source import linked_note_source
+from envlock.binary.elf.notes import build_note
 from envlock.models.record import encode
 from envlock.models.report import (
     REPORT_FORMAT,
@@ -30,7 +29,8 @@ from envlock.models.report import (
     Report,
     ReportDocument,
 )
-from envlock.trust.statement import build_statement, encode_statement
+from envlock.plugin.manifest import encode_manifest
+from envlock.plugin.signature.statement import build_statement, encode_statement
 from tests.fuzz.elf_targets import carried_out, mapped
 from tests.fuzz.guard import CORPUS
 from tests.hostile.manifests import manifest

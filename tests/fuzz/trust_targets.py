@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from random import Random
 
-from envlock.trust.keys import fingerprint, parse_public
-from envlock.trust.note import decode_note, find_signature
-from envlock.trust.statement import (
+from envlock.plugin.signature.keys import fingerprint, parse_public
+from envlock.plugin.signature.note import decode_note, find_signature
+from envlock.plugin.signature.statement import (
     INTACT,
     build_statement,
     compare,

@@ -10,10 +10,10 @@ from typing import Callable
 import pytest
 
 import envlock
-from envlock.checking import Checker
-from envlock.errors import FileAccessError
+from envlock.actions.checking import Checker
+from envlock.actions.recording import note_payload
+from envlock.models.errors import FileAccessError
 from envlock.models.policy import PolicyFile
-from envlock.recording import note_payload
 from tests.support.building import build
 from tests.support.descriptors import gives_back, held
 from tests.support.environments import QUIET, TfEnvironment, clean_environ

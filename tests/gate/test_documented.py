@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 
 import envlock
-from envlock import errors
+from envlock.models import errors
 from envlock.models.policy import PolicyFile
 from tests.support.elves import compile_library
 from tests.support.environments import TfEnvironment

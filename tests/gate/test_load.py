@@ -175,7 +175,7 @@ def test_a_file_that_changes_between_check_and_load_is_refused(
     plugin: Path, installed: Path, tf_env: Callable[[str], TfEnvironment]
 ) -> None:
     code = """
-from envlock.checking import Checker
+from envlock.actions.checking import Checker
 check = Checker.check_for_load
 def and_then_it_changes(self, name):
     result = check(self, name)
@@ -245,7 +245,7 @@ def test_while_tensorflow_is_being_imported(
 ) -> None:
     """Nothing is mapped yet, so the plugin is judged as before the import."""
     code = """
-from envlock.checking import Checker
+from envlock.actions.checking import Checker
 told = {}
 class Hook:
     def find_spec(self, name, *_):

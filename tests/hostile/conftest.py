@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from envlock.checking import Checker
-from envlock.elf.note_source import linked_note_source
-from envlock.manifest_io import encode_manifest
-from envlock.writing import write_stamp
+from envlock.actions.checking import Checker
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf.note_source import linked_note_source
+from envlock.plugin.manifest import encode_manifest
 from tests.hostile.manifests import manifest
 from tests.support.elves import BARE_SOURCE, compile_library
 from tests.support.environments import TfEnvironment

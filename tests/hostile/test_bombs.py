@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from envlock.manifest_io import encode_manifest
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.plugin.manifest import encode_manifest
 from tests.hostile.manifests import manifest
 from tests.support import bombs
 from tests.support.elves import compile_library

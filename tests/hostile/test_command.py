@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf.notes import MAX_MANIFEST
 from envlock.cli import COMMANDS
-from envlock.elf.notes import MAX_MANIFEST
-from envlock.manifest_io import encode_manifest
-from envlock.writing import write_stamp
+from envlock.plugin.manifest import encode_manifest
 from tests.hostile.manifests import manifest
 from tests.support.elves import (
     BARE_SOURCE,

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from envlock.checking import Checker
-from envlock.elf import ElfFile
-from envlock.elf.append import plan_append
-from envlock.elf.file import PT_LOAD
-from envlock.errors import ElfError, EnvlockError, InputError
+from envlock.actions.checking import Checker
+from envlock.actions.showing import show
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.append import plan_append
+from envlock.binary.elf.image import PT_LOAD
+from envlock.models.errors import ElfError, EnvlockError, InputError
 from envlock.models.report import Report
-from envlock.showing import show
-from envlock.writing import write_stamp
 from tests.support.elves import compile_library, run
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from envlock.actions.loader import _enforce
+from envlock.actions.stamp_writing import write_stamp
 from envlock.cli import main
-from envlock.errors import EnvlockError, IncompatiblePluginError, InputError, StampRefused
-from envlock.loader import _enforce
-from envlock.manifest_io import encode_manifest
+from envlock.models.errors import EnvlockError, IncompatiblePluginError, InputError, StampRefused
 from envlock.models.policy import DEFAULT
 from envlock.models.registration import KernelRecord, OpRecord, Registrations
-from envlock.reporting import SUFFIXES
-from envlock.writing import write_stamp
+from envlock.plugin.manifest import encode_manifest
+from envlock.report.formats import SUFFIXES
 from tests.hostile.manifests import manifest
 from tests.support import bombs
 from tests.support.elves import compile_library
@@ -145,7 +145,7 @@ def test_a_stamp_that_is_refused(
 
 
 def test_the_gate(tmp_path: Path, environment: TfEnvironment) -> None:
-    from envlock.checking import check
+    from envlock.actions.checking import check
 
     path = refused_by_dlopen(tmp_path / EVIL)
     with pytest.raises(IncompatiblePluginError) as caught:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envlock.atlas.adding import headers_folder
-from envlock.folders import atlas_folder
+from envlock.files.folders import atlas_folder
 from envlock.inventory.names import default_path
 
 PLACES = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from envlock.errors import FileAccessError, InputError
 from envlock.inventory.lockfiles import LockFileError, Pin, Target, kind_of, read
+from envlock.models.errors import FileAccessError, InputError
 from tests.inventory import conda_world as conda
 from tests.inventory.packaging_world import (
     LocalIndex,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
+from envlock.actions.stamping import stamp
+from envlock.binary.elf import ElfFile
 from envlock.inventory.diff import diff
 from envlock.inventory.sides import from_environment
 from envlock.models.drift import Change, DriftDocument
-from envlock.stamping import stamp
 from tests.inventory import conda_world as conda
 from tests.inventory.packaging_world import environ
 from tests.support import environments
@@ -374,7 +374,7 @@ def system_libstdcxx() -> Path:
 
 def made_older(library: bytes, below: int, folder: Path) -> bytes:
     """libstdc++ without the versions GLIBCXX_3.4.<below> and up: its DT_VERDEF chain skips them."""
-    from envlock.elf.dynamic import DT_VERDEF
+    from envlock.binary.elf.dynamic import DT_VERDEF
 
     path = folder / "original.so"
     path.write_bytes(library)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from envlock.checking import check
+from envlock.actions.checking import check
+from envlock.actions.showing import read_manifest
+from envlock.actions.stamping import stamp
 from envlock.inventory.collect import snapshot
 from envlock.inventory.diff import diff
 from envlock.inventory.files import snapshot_text
@@ -20,8 +22,6 @@ from envlock.inventory.sides import Facts, from_snapshot
 from envlock.models.policy import PolicyFile
 from envlock.models.report import Report
 from envlock.models.snapshot import PluginEntry, Snapshot
-from envlock.showing import read_manifest
-from envlock.stamping import stamp
 from tests.inventory.packaging_world import new_venv, site_packages
 from tests.support.building import build
 from tests.support.environments import TfEnvironment

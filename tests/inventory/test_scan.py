@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from envlock.checking import Checker
-from envlock.elf import ElfFile
+from envlock.actions.checking import Checker
+from envlock.binary.elf import ElfFile
 from envlock.inventory.plugins import environment_plugins, is_library_name, is_plugin
 from envlock.inventory.scan import candidates, scan
 from envlock.models.report import Report

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from envlock.environment.locate import locate
-from envlock.errors import EnvironmentUnreadable, InputError
 from envlock.inventory.collect import snapshot
 from envlock.inventory.files import parse_snapshot, read_snapshot, snapshot_text
 from envlock.inventory.package_changes import satisfies
 from envlock.inventory.urls import clean_url
 from envlock.inventory.variables import read_variables
 from envlock.inventory.versions import direction, version_key
+from envlock.models.errors import EnvironmentUnreadable, InputError
 from envlock.models.snapshot import PARTS, Problem, Snapshot
 from tests.inventory.packaging_world import (
     make_project,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from envlock.errors import InputError, UsageError
 from envlock.inventory.collect import snapshot
 from envlock.inventory.store import Store
+from envlock.models.errors import InputError, UsageError
 from envlock.models.snapshot import Snapshot
 from tests.inventory.packaging_world import environ, make_wheel, new_venv, uv_install
 

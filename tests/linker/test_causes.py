@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from envlock.elf.file import ElfFile
-from envlock.elf.symbols import sysv_hash
-from envlock.identity import read_identity
-from envlock.linker.causes import all_causes, explain
+from envlock.binary.elf.file import ElfFile
+from envlock.binary.elf.symbols import sysv_hash
 from envlock.linker.resolve import predict
 from envlock.linker.simulate import build_scope
 from envlock.models.manifest import HeaderVersions, PluginIdentity
 from envlock.models.report import VERDICTS, Finding
+from envlock.plugin.identity import read_identity
+from envlock.rules.loading.causes import all_causes, explain
 from tests.linker.workshop import Workshop
 
 ABSL = "lts_20230802"
@@ -157,7 +157,7 @@ def assertion(kit: Kit) -> Path:
     plugin = kit.shop.lib(
         "plugin.so", "int f(void); int g(void) { return f(); }", [f, other], runpath="$ORIGIN"
     )
-    from envlock.elf.dynamic import DT_NEEDED
+    from envlock.binary.elf.dynamic import DT_NEEDED
 
     with ElfFile.open(plugin) as elf:
         first, second = elf.dynamic.values(DT_NEEDED)
@@ -465,7 +465,7 @@ def test_examples_are_demangled(kit: Kit) -> None:
 
 
 def test_demangling_agrees_with_the_command() -> None:
-    from envlock.linker import names
+    from envlock.binary.names import symbols as names
 
     mangled = [name for name in EXPORTS if name.startswith("_Z")]
     wanted = subprocess.run(
@@ -499,6 +499,6 @@ def test_demangling_agrees_with_the_command() -> None:
     ],
 )
 def test_qualified_prefixes(name: str, prefix: str | None) -> None:
-    from envlock.linker.names import qualified_prefix
+    from envlock.binary.names.symbols import qualified_prefix
 
     assert qualified_prefix(name) == prefix

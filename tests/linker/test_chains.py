@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf.file import ElfFile
-from envlock.elf.symbols import MAX_STEPS, PORTION, SHORT_CHAIN, SymbolTable, begin_plugin
-from envlock.errors import ElfError
+from envlock.binary.elf.file import ElfFile
+from envlock.binary.elf.symbols import MAX_STEPS, PORTION, SHORT_CHAIN, SymbolTable, begin_plugin
 from envlock.linker.resolve import predict
+from envlock.models.errors import ElfError
 from tests.linker.workshop import Workshop
 from tests.support import bombs
 from tests.support.environments import TfEnvironment

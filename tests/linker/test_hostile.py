@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envlock.elf.file import PT_DYNAMIC, PT_LOAD, ElfFile
-from envlock.errors import ElfError, FileAccessError
+from envlock.binary.elf.file import ElfFile
+from envlock.binary.elf.image import PT_DYNAMIC, PT_LOAD
 from envlock.linker.prediction import Prediction
 from envlock.linker.resolve import predict
 from envlock.linker.scope import LiveScope
+from envlock.models.errors import ElfError, FileAccessError
 from tests.linker.workshop import Workshop
 from tests.support import bombs
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from envlock.files.parallel import Died, map_forked, workers_for
 from envlock.linker.resolve import predict
-from envlock.parallel import Died, map_forked, workers_for
 from tests.linker.workshop import Workshop
 from tests.support.elves import add_section, compile_library
 from tests.support.environments import TfEnvironment
@@ -131,7 +131,7 @@ def in_host(host: str, code: str, *arguments: object) -> str:
 @pytest.mark.parametrize("host", HOSTS)
 def test_in_any_host(host: str) -> None:
     code = """
-from envlock.parallel import Beside, map_forked
+from envlock.files.parallel import Beside, map_forked
 assert map_forked(lambda item: b"x" * item, [100_000] * 50, 3) == [b"x" * 100_000] * 50
 assert map_forked(lambda item: item, range(20_000), 3) == list(range(20_000))
 with Beside(lambda: b"x" * 1_000_000) as beside:
@@ -147,7 +147,7 @@ with Beside(lambda: 1):
 @pytest.mark.parametrize("host", ["ignores SIGCHLD", "waits for all children itself"])
 def test_a_child_that_dies_where_nobody_tells_how(host: str) -> None:
     code = """
-from envlock.parallel import Died, map_forked
+from envlock.files.parallel import Died, map_forked
 def work(item):
     if item == 3:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -170,7 +170,7 @@ def test_envlock_in_a_host_that_leaves_no_children(
     add_section(large, bytes(range(256)) * (10 << 12), ".large")
     code = """
 import envlock
-from envlock.checking import check_many
+from envlock.actions.checking import check_many
 _, prefix, large = sys.argv
 taken = envlock.snapshot(prefix)
 envlock.stamp(large, env=prefix)
@@ -192,7 +192,7 @@ def test_recording_in_a_host_that_leaves_no_children(
     code = """
 import envlock
 from envlock.environment.live import Environment
-from envlock.registration.recording import LoadFailed, ask
+from envlock.plugin.registrations.recording import LoadFailed, ask
 _, prefix, good, bad = sys.argv
 environment = Environment.open(prefix)
 assert ask(good, environment)["ops"] == []

@@ -149,8 +149,8 @@ def test_a_library_whose_file_is_gone(shop: Workshop) -> None:
 
 
 def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
-    from envlock.errors import EnvironmentUnreadable
     from envlock.linker import process
+    from envlock.models.errors import EnvironmentUnreadable
 
     def gone(path: str) -> str:
         raise FileNotFoundError(2, "No such file or directory", path)
@@ -218,9 +218,9 @@ def test_an_executable_that_cannot_be_read() -> None:
     """Here for want of descriptors; a program without read permission is another case."""
     script = """
 import os, resource
-import ctypes, envlock.elf, envlock.linker.header, envlock.linker.library, envlock.linker.rtld
+import ctypes, envlock.binary.elf, envlock.linker.header, envlock.linker.library, envlock.linker.rtld
 import envlock.linker.search, envlock.linker.scope, envlock.linker.process
-from envlock.errors import EnvironmentUnreadable
+from envlock.models.errors import EnvironmentUnreadable
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 try:
     while True:

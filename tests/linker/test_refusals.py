@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf.file import PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, ElfFile
-from envlock.errors import ElfError, FileAccessError
+from envlock.binary.elf.file import ElfFile
+from envlock.binary.elf.image import PT_DYNAMIC, PT_GNU_STACK, PT_LOAD
+from envlock.models.errors import ElfError, FileAccessError
 from tests.linker.workshop import Workshop
 
 F = "int f(void) { return 1; }"

@@ -140,7 +140,7 @@ def test_versions_of_libc(shop: Workshop) -> None:
     data = plugin.read_bytes()
     assert b"GLIBC_2.2.5\0" in data
     # The name and its hash, as a linker on a newer system would have written them.
-    from envlock.elf.symbols import sysv_hash
+    from envlock.binary.elf.symbols import sysv_hash
 
     newer = data.replace(b"GLIBC_2.2.5\0", b"GLIBC_9.2.5\0").replace(
         sysv_hash(b"GLIBC_2.2.5").to_bytes(4, "little"),
@@ -170,8 +170,8 @@ def test_a_version_of_a_library_that_is_not_needed(shop: Workshop) -> None:
     at = data.index(b"libe.so\0")
     table = data.index(b"libf.so\0")
     assert at != table
-    from envlock.elf.dynamic import DT_NEEDED, Dynamic
-    from envlock.elf.file import ElfFile
+    from envlock.binary.elf.dynamic import DT_NEEDED, Dynamic
+    from envlock.binary.elf.file import ElfFile
 
     with ElfFile.open(plugin) as elf:
         offsets = Dynamic(elf).values(DT_NEEDED)

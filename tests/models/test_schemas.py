@@ -17,7 +17,7 @@ SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 @pytest.mark.parametrize(("name", "record", "title"), DOCUMENTS, ids=lambda v: str(v)[:30])
 def test_committed_schema_is_the_generated_one(name: str, record: type[Record], title: str) -> None:
     committed = (SCHEMAS / name).read_text(encoding="utf-8")
-    assert committed == schema_text(name, record, title), "run: python -m envlock.models.documents"
+    assert committed == schema_text(name, record, title), "run: python -m tools.schemas"
     jsonschema.Draft202012Validator.check_schema(json.loads(committed))
 
 

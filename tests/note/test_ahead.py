@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from envlock import writing
-from envlock.elf import ElfFile
-from envlock.errors import WriteError
-from envlock.writing import Ahead, write_stamp
+from envlock.actions import stamp_writing as writing
+from envlock.actions.stamp_writing import Ahead, write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.models.errors import WriteError
 
 PAYLOAD = b'{"format":"envlock.manifest/1"}'
 OTHER = b'{"format":"envlock.manifest/1","more":"' + b"x" * 5000 + b'"}'

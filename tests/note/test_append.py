@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
-from envlock.elf.append import plan_append
-from envlock.elf.digest import code_digest
-from envlock.elf.file import PT_LOAD, SHF_ALLOC
-from envlock.elf.notes import find_stamp
-from envlock.errors import ElfError
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.append import plan_append
+from envlock.binary.elf.digest import code_digest
+from envlock.binary.elf.image import PT_LOAD, SHF_ALLOC
+from envlock.binary.elf.notes import find_stamp
+from envlock.models.errors import ElfError
 from tests.support.elves import (
     ANSWER,
     BARE_SOURCE,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
-from envlock.elf.compilation import read_compilation, undefined_names
-from envlock.elf.producers import read_producers
+from envlock.binary.debug.producers import read_producers
+from envlock.binary.elf import ElfFile
 from envlock.models.manifest import Compilation
+from envlock.plugin.compilation import read_compilation, undefined_names
 from tests.support.elves import BARE_SOURCE, C_SOURCE, CXX_SOURCE, PEAK, compile_library, run
 
 GXX, CLANGXX = ("g++",), ("clang++",)
@@ -302,8 +302,8 @@ def test_a_compressed_section_that_unpacks_to_half_a_gigabyte(tmp_path: Path) ->
     content[at : at + 16] = len(content).to_bytes(8, "little") + len(blob).to_bytes(8, "little")
     library.write_bytes(content + blob)
     code = (
-        "import sys; from envlock.elf import ElfFile\n"
-        "from envlock.elf.compilation import read_compilation\n"
+        "import sys; from envlock.binary.elf import ElfFile\n"
+        "from envlock.plugin.compilation import read_compilation\n"
         "print(read_compilation(ElfFile.open(sys.argv[1])).flags)\n" + PEAK
     )
     import sys
@@ -318,8 +318,8 @@ def test_no_import_of_pyelftools(cxx_plugin: Path) -> None:
     import sys
 
     code = (
-        "import sys; from envlock.elf import ElfFile\n"
-        "from envlock.elf.compilation import read_compilation\n"
+        "import sys; from envlock.binary.elf import ElfFile\n"
+        "from envlock.plugin.compilation import read_compilation\n"
         "read_compilation(ElfFile.open(sys.argv[1]))\n"
         "assert not {'elftools', 'hashlib', 'dataclasses', 'typing'} & set(sys.modules)"
     )

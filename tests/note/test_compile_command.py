@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from envlock import read_manifest, stamp
-from envlock.elf.compilation import completed
 from envlock.models.manifest import Compilation
+from envlock.plugin.compilation import completed
 from tests.support import environments
 from tests.support.building import flags_of
 from tests.support.environments import TfEnvironment

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile, digest
-from envlock.elf.digest import code_digest, covered
-from envlock.errors import ElfError
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile, digest
+from envlock.binary.elf.digest import code_digest, covered
+from envlock.models.errors import ElfError
 from tests.support.elves import ANSWER, BARE_SOURCE, C_SOURCE, call, compile_library, run
 
 LAYOUTS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import notes
-from envlock.elf.digest import BLOCK, WHOLE
-from envlock.elf.note_source import linked_note_source
-from envlock.manifest_io import MAX_DEPTH
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import notes
+from envlock.binary.elf.digest import BLOCK, WHOLE
+from envlock.binary.elf.note_source import linked_note_source
+from envlock.plugin.manifest import MAX_DEPTH
 from tests.support.elves import compile_library, run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifest.md"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from envlock import snapshot, stamp
+from envlock.actions.live import library_version
 from envlock.environment.live import Environment
 from envlock.linker.prediction import Dependency
-from envlock.live import library_version
 from envlock.models.manifest import Library, Manifest
 from tests.environment import making
 from tests.support.building import build

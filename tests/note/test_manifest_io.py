@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from envlock.elf.notes import MAX_MANIFEST
-from envlock.errors import ManifestError
-from envlock.manifest_io import MAX_DEPTH, decode_manifest, encode_manifest
+from envlock.binary.elf.notes import MAX_MANIFEST
+from envlock.models.errors import ManifestError
 from envlock.models.manifest import (
     MANIFEST_FORMAT,
     CodeDigest,
@@ -21,6 +20,7 @@ from envlock.models.manifest import (
     PluginIdentity,
     PythonFacts,
 )
+from envlock.plugin.manifest import MAX_DEPTH, decode_manifest, encode_manifest
 
 MANIFEST = Manifest(
     format=MANIFEST_FORMAT,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
-from envlock.elf.note_source import linked_note_source
-from envlock.elf.notes import MAX_MANIFEST, MAX_NOTES, Stamp, find_stamp
-from envlock.errors import ElfError, ManifestError, UsageError
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.note_source import linked_note_source
+from envlock.binary.elf.notes import MAX_MANIFEST, MAX_NOTES, Stamp, find_stamp
+from envlock.models.errors import ElfError, ManifestError, UsageError
 from tests.support.elves import (
     ANSWER,
     C_SOURCE,

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from envlock import copying, writing
-from envlock.elf import ElfFile
-from envlock.elf.append import plan_append
-from envlock.elf.notes import find_stamp
-from envlock.errors import FileAccessError, WriteError
-from envlock.writing import write_file, write_stamp
+from envlock.actions import stamp_writing as writing
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.append import plan_append
+from envlock.binary.elf.notes import find_stamp
+from envlock.files import copying
+from envlock.files.writing import write_file
+from envlock.models.errors import FileAccessError, WriteError
 from tests.support.elves import PEAK, run
 
 PAYLOAD = b'{"format":"envlock.manifest/1"}'
@@ -172,8 +174,8 @@ def test_a_read_only_file_stays_even_for_root(plugin: Path) -> None:
 
 STAMP = """
 import sys
-from envlock.errors import EnvlockError
-from envlock.writing import write_stamp
+from envlock.models.errors import EnvlockError
+from envlock.actions.stamp_writing import write_stamp
 try:
     write_stamp(sys.argv[1], None, b'{"format":"envlock.manifest/1"}')
 except EnvlockError as error:
@@ -187,7 +189,7 @@ def stamp_in_child(plugin: Path, *, before: str = "", as_nobody: bool = False) -
     """Stamp in another process, optionally as an unprivileged user; what it says."""
     drop = f"import os; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
     # Everything is imported before the privileges go: the checkout may be readable for root only.
-    head = "import envlock.writing, envlock.elf.dynamic, threading, fcntl, shlex\n"
+    head = "import envlock.actions.stamp_writing, envlock.binary.elf.dynamic, threading, fcntl, shlex\n"
     code = head + (drop if as_nobody else "") + before + STAMP
     return run(sys.executable, "-c", code, str(plugin)).strip()
 
@@ -224,7 +226,7 @@ def test_a_file_that_belongs_to_somebody_else_is_said_to_change_hands(plugin: Pa
         "    write_stamp(", "    result = write_stamp("
     ).replace('print("written")', "print(result.notes)")  # fmt: skip
     drop = f"import os; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-    head = "import envlock.writing, envlock.elf.dynamic, threading, fcntl, shlex\n"
+    head = "import envlock.actions.stamp_writing, envlock.binary.elf.dynamic, threading, fcntl, shlex\n"
     said = run(sys.executable, "-c", head + drop + child, str(plugin))
     assert f"the owner is {NOBODY}:{NOBODY} now, it was 0:0" in said
     assert plugin.stat().st_uid == NOBODY
@@ -424,7 +426,7 @@ def test_being_killed_leaves_nothing_behind(plugin: Path) -> None:
     except OSError:
         pytest.skip("the temporary folder's file system has no nameless files")
     hold = (
-        "import time, envlock.writing as w\n"
+        "import time, envlock.actions.stamp_writing as w\n"
         "w._read_back = lambda *_: (open(sys.argv[1] + '.ready', 'w').close(), time.sleep(60))\n"
     )
     child = subprocess.Popen(

@@ -143,7 +143,7 @@ def same_twice() -> dict[str, Any]:
 
 def everything() -> dict[str, Any]:
     """What TensorFlow registers by itself."""
-    from envlock.registration import asking
+    from envlock.plugin.registrations import asking
 
     ops, kernels = asking.registered()
     return {"ops": sorted(ops), "kernels": [kernel for _, kernel in kernels.values()]}

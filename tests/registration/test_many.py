@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
+from envlock.atlas.registrations import FEW, BuiltIn
 from envlock.models.registration import KernelRecord, OpRecord, Registrations, TypeConstraint
 from envlock.models.report import Finding, Unchecked
-from envlock.registration import _repeats
-from envlock.registration.builtin import FEW, BuiltIn
-from envlock.registration.rules import MAX_PAIRS, RULES, TOO_MANY, Registering, compete
+from envlock.rules.ops import _repeats
+from envlock.rules.ops.rules import MAX_PAIRS, RULES, TOO_MANY, Registering, compete
 
 
 def kernels(chance: Random, ops: Sequence[str], most: int = 12) -> tuple[KernelRecord, ...]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from envlock.registration.builtin import BuiltIn
-from envlock.registration.collecting import kernel_line
+from envlock.atlas.registrations import BuiltIn
 from tests.registration.plugins import MACROS, plugin
 from tests.support.environments import TfEnvironment
+from tools.registrations import kernel_line
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO_KERNELS = "Multiple OpKernel registrations match NodeDef"

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from envlock import check
-from envlock.elf import ElfFile
+from envlock.binary.elf import ElfFile
 from envlock.environment.live import Environment
 from envlock.models.registration import OpRecord, Registrations, TypeConstraint
-from envlock.registration.reading import read_registrations
-from envlock.registration.recording import record_registrations
+from envlock.plugin.registrations.reading import read_registrations
+from envlock.plugin.registrations.recording import record_registrations
 from tests.registration.plugins import MACROS, SOURCE, plugin
 from tests.support.building import build
 from tests.support.environments import TfEnvironment

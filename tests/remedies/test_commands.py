@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envlock.environment.locate import locate
-from envlock.installing import Place, elsewhere, pythons
+from envlock.rules.installing import Place, elsewhere, pythons
 from tests.support import environments
 
 

@@ -8,11 +8,11 @@ from typing import Callable
 
 import pytest
 
-from envlock.checking import check
-from envlock.compatibility import compat
+from envlock.actions.checking import check
+from envlock.actions.compatibility import compat
+from envlock.actions.stamping import stamp
 from envlock.models.report import Report
-from envlock.render.text import report_text
-from envlock.stamping import stamp
+from envlock.report.check_text import report_text
 from tests.cli.test_compat import CUDA, using
 from tests.support.building import build
 from tests.support.environments import TfEnvironment

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from envlock.reporting import render
+from envlock.report.formats import render
 from tests.reporting.documents import ALL, HOSTILE, check_document, drift_document
 
 pytestmark = pytest.mark.xdist_group("browser")

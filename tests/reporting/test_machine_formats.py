@@ -10,7 +10,7 @@ from jsonschema import Draft4Validator
 from lxml import etree
 
 from envlock.models.policy import DEFAULT, LENIENT, STRICT, PolicyFile
-from envlock.reporting import render
+from envlock.report.formats import render
 from tests.reporting.documents import ALL, check_document, drift_document, hostile_report
 
 SCHEMAS = Path(__file__).parent.parent / "data" / "schemas"

@@ -9,9 +9,9 @@ import pytest
 
 from envlock.models.drift import Change, DriftDocument, Effect
 from envlock.models.report import REPORT_FORMAT, ReportDocument
-from envlock.reporting import FORMATS, SUFFIXES, render
-from envlock.reporting.markdown import SIZE_LIMIT, code, escape
-from envlock.reporting.text import Style, drift_text
+from envlock.report.drift_text import Style, drift_text
+from envlock.report.formats import FORMATS, SUFFIXES, render
+from envlock.report.markdown import SIZE_LIMIT, code, escape
 from tests.reporting.documents import (
     ALL,
     HOSTILE,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from envlock import check, stamp
-from envlock.compatibility import check_release
+from envlock.actions.compatibility import check_release
+from envlock.binary.code.processors import _PROCESSORS, needed
 from envlock.linker.rtld import cpu_flags
-from envlock.processors import _PROCESSORS, needed
 from tests.support.environments import TfEnvironment
 
 #: What g++ defines where it puts in such instructions by itself.

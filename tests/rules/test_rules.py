@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from envlock.installing import Place
+from envlock.binary.code.processors import needed
 from envlock.models.manifest import (
     MANIFEST_FORMAT,
     BuildSetting,
@@ -24,8 +24,8 @@ from envlock.models.manifest import (
     TensorFlowFacts,
 )
 from envlock.models.report import VERDICTS, Finding, Unchecked
-from envlock.processors import needed
 from envlock.rules import RULES, Comparison
+from envlock.rules.installing import Place
 
 TENSORFLOW = TensorFlowFacts(
     version="2.15.1",

@@ -19,14 +19,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from envlock.checking import Checker
-from envlock.compatibility import compat
+from envlock.actions.checking import Checker
+from envlock.actions.compatibility import compat
+from envlock.actions.stamping import stamp
 from envlock.environment.live import Environment
-from envlock.errors import StampRefused
 from envlock.models.compat import CompatDocument
+from envlock.models.errors import StampRefused
 from envlock.models.report import Finding
-from envlock.stamping import stamp
-from envlock.versions import minor, order
+from envlock.models.versions import minor, order
 from tests.scoreboard.pairs import Load, Plugin
 from tests.support import environments
 

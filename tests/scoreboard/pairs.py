@@ -12,8 +12,8 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from envlock.abi.origin import find_origin, satisfies
-from envlock.versions import minor, order
+from envlock.models.versions import minor, order
+from envlock.plugin.dependencies.origin import find_origin, satisfies
 from tests.support import building, environments, reality
 from tests.support.environments import NEWEST, TfEnvironment
 from tests.support.reality import Outcome, Trial

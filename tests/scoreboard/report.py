@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from envlock._version import __version__
 from envlock.atlas.collection import open_atlas
+from envlock.models.version import __version__
 from tests.scoreboard.judge import Verdict
 from tests.scoreboard.pairs import DANGEROUS, WORKS, Load, Plugin
 

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from envlock.abi import code, machine
-from envlock.abi.assertions import assertion_findings
-from envlock.abi.debuginfo import DebugFacts
-from envlock.abi.dwarf import Dwarf
-from envlock.abi.findings import compare
-from envlock.abi.machine import Code
-from envlock.abi.origin import find_origin
-from envlock.abi.usage import BASE_OF, Usage
 from envlock.atlas.collection import open_atlas
 from envlock.atlas.format import Atlas, Release
-from envlock.elf import ElfFile
+from envlock.binary.code import accesses as machine
+from envlock.binary.code.accesses import Code
+from envlock.binary.debug.dwarf import Dwarf
+from envlock.binary.elf import ElfFile
 from envlock.models.dependencies import ClassUse, Dependencies
+from envlock.plugin.dependencies import code
+from envlock.plugin.dependencies.debuginfo import DebugFacts
+from envlock.plugin.dependencies.origin import find_origin
+from envlock.plugin.dependencies.usage import BASE_OF, Usage
+from envlock.rules.layout.assertions import assertion_findings
+from envlock.rules.layout.findings import compare
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from envlock.elf.symbols import gnu_hash
-from envlock.manifest_io import encode_manifest
+from envlock.binary.elf.symbols import gnu_hash
 from envlock.models.registration import KernelRecord, OpRecord, Registrations
+from envlock.plugin.manifest import encode_manifest
 from tests.hostile.manifests import manifest
 from tests.support.elves import note
 

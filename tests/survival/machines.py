@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from envlock.elf.note_source import linked_note_source
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf.note_source import linked_note_source
 from tests.support.elves import beside_python, run
 
 FORMS = ("appended", "linked-in")

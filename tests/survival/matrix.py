@@ -8,11 +8,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from envlock.elf import ElfFile
-from envlock.elf.digest import code_digest
-from envlock.elf.dynamic import build_id
-from envlock.elf.notes import find_stamp
-from envlock.errors import EnvlockError
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.digest import code_digest
+from envlock.binary.elf.dynamic import build_id
+from envlock.binary.elf.notes import find_stamp
+from envlock.models.errors import EnvlockError
 from tests.survival.machines import Specimen
 from tests.survival.treatments import GRAFTED, TREATMENTS
 

@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 import envlock
-from envlock.elf import ElfFile
-from envlock.elf.note_source import linked_note_source
-from envlock.elf.notes import find_stamp
-from envlock.recording import note_payload
+from envlock.actions.recording import note_payload
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.note_source import linked_note_source
+from envlock.binary.elf.notes import find_stamp
 from tests.support import environments
 from tests.support.building import OPS, RECIPES, flags_of, standard
 from tests.support.elves import run, search_path

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from envlock.checking import Checker
+from envlock.actions.checking import Checker
 from tests.support.environments import TfEnvironment, ensure
 from tests.support.reality import Outcome, Trial, judge
 from tests.survival.machines import FORMS, MACHINES, Machine, Specimen, specimen, version

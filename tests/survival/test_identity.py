@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from envlock.checking import Checker
-from envlock.elf import ElfFile
-from envlock.elf.dynamic import build_id
+from envlock.actions.checking import Checker
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.dynamic import build_id
 from envlock.models.report import Report
 from tests.support.elves import run
 from tests.support.environments import TfEnvironment

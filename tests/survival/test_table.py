@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
-from envlock.elf.notes import find_stamp
-from envlock.errors import ElfError
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.notes import find_stamp
+from envlock.models.errors import ElfError
 from tests.support.environments import TfEnvironment
 from tests.survival import table
 from tests.survival.conftest import Specimens

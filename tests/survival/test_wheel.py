@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import envlock
-from envlock.checking import Checker
-from envlock.elf import ElfFile
+from envlock.actions.checking import Checker
+from envlock.binary.elf import ElfFile
 from envlock.linker.grafts import name_before_graft
-from envlock.manifest_io import read_embedded
+from envlock.plugin.manifest import read_embedded
 from tests.support.building import OPS, flags_of
 from tests.support.elves import run
 from tests.support.environments import TfEnvironment

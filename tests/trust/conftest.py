@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
 from envlock.models.report import Finding
-from envlock.trust.keys import read_private
-from envlock.trust.sign import sign
-from envlock.trust.verify import Verifier
-from envlock.writing import write_stamp
+from envlock.plugin.signature.keys import read_private
+from envlock.plugin.signature.sign import sign
+from envlock.rules.signature.verify import Verifier
 from tests.support.elves import run
 
 MANIFEST = b'{"format":"envlock.manifest/1"}'

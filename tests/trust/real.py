@@ -19,10 +19,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from envlock.elf import ElfFile
-from envlock.errors import EnvlockError
+from envlock.binary.elf import ElfFile
+from envlock.models.errors import EnvlockError
 from envlock.models.signature import Statement
-from envlock.trust.statement import BROKEN, INTACT, build_statement, compare
+from envlock.plugin.signature.statement import BROKEN, INTACT, build_statement, compare
 
 MANIFEST = b"{}"
 LARGEST = 30_000_000

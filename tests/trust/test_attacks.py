@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from envlock.elf import ElfFile
-from envlock.elf import dynamic as tags
-from envlock.elf.file import PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_NOTE, PT_TLS
-from envlock.elf.notes import SIGNATURE_TYPE, build_note, find_stamp
-from envlock.errors import InputError
-from envlock.trust.keys import PrivateKey, read_private
-from envlock.trust.note import SignatureNote, find_signature
-from envlock.trust.sign import sign
-from envlock.trust.statement import build_statement, encode_statement
-from envlock.writing import write_stamp
+from envlock.actions.stamp_writing import write_stamp
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf import dynamic as tags
+from envlock.binary.elf.image import PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_NOTE, PT_TLS
+from envlock.binary.elf.notes import SIGNATURE_TYPE, build_note, find_stamp
+from envlock.models.errors import InputError
+from envlock.plugin.signature.keys import PrivateKey, read_private
+from envlock.plugin.signature.note import SignatureNote, find_signature
+from envlock.plugin.signature.sign import sign
+from envlock.plugin.signature.statement import build_statement, encode_statement
 from tests.note.test_digest import make
 from tests.support.elves import C_SOURCE, compile_library, run
 from tests.trust.conftest import MANIFEST, Signer

@@ -19,11 +19,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envlock.elf import ElfFile
-from envlock.elf.file import PT_LOAD
-from envlock.errors import EnvlockError
+from envlock.binary.elf import ElfFile
+from envlock.binary.elf.image import PT_LOAD
+from envlock.models.errors import EnvlockError
 from envlock.models.signature import Statement
-from envlock.trust.statement import BROKEN, EDITED, INTACT, Outcome, build_statement, compare
+from envlock.plugin.signature.statement import (
+    BROKEN,
+    EDITED,
+    INTACT,
+    Outcome,
+    build_statement,
+    compare,
+)
 from tests.note.test_digest import make, need
 from tests.support.elves import BARE_SOURCE, compile_library
 from tests.trust.conftest import MANIFEST, Signer

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 import envlock
-from envlock.trust.keys import fingerprint
+from envlock.plugin.signature.keys import fingerprint
 from tests.support.building import build
 from tests.support.elves import run
 from tests.support.environments import QUIET, TfEnvironment, clean_environ
@@ -115,7 +115,7 @@ def test_fail_on_does_not_soften_the_demand(
     plugin: Path, signer: Signer, env: TfEnvironment
 ) -> None:
     content = bytearray(plugin.read_bytes())
-    with envlock.elf.ElfFile.open(plugin) as elf:
+    with envlock.binary.elf.ElfFile.open(plugin) as elf:
         text = elf.section(".text")
         assert text is not None
         content[text.offset + text.size // 2] ^= 1

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from envlock.models.signature import LinkTables, Statement
-from envlock.trust.rules import RULES
+from envlock.rules.signature.texts import RULES
 from tests.note.test_digest import make
 from tests.support.elves import run
 from tests.trust.conftest import MANIFEST, Signer

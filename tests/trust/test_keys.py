@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envlock.errors import FileAccessError, InputError, KeyFileError, ManifestError
-from envlock.trust.keys import PASSPHRASE, fingerprint, parse_public, read_private, read_trusted
-from envlock.trust.keys import verify as verify_signature
-from envlock.trust.note import SignatureNote, decode_note
+from envlock.models.errors import FileAccessError, InputError, KeyFileError, ManifestError
+from envlock.plugin.signature.keys import (
+    PASSPHRASE,
+    fingerprint,
+    parse_public,
+    read_private,
+    read_trusted,
+)
+from envlock.plugin.signature.keys import verify as verify_signature
+from envlock.plugin.signature.note import SignatureNote, decode_note
 from tests.support.elves import run
 from tests.trust.conftest import Signer
 

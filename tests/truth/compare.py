@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envlock.environment.live import Environment
-from envlock.errors import EnvlockError
 from envlock.linker.resolve import predict
 from envlock.linker.simulate import for_environment
+from envlock.models.errors import EnvlockError
 from tests.support.environments import TfEnvironment
 from tests.truth import wheels
 from tests.truth.records import Record

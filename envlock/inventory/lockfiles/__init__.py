@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 
-from ...errors import FileAccessError
-from .base import LockFile, LockFileError, Pin, Target
+from .base import LockFile, LockFileError, Pin, Target, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LockFile", "LockFileError", "Pin", "Target", "kind_of", "looks_like_lock", "read"]
 
-#: Real lock files of large projects have 5 MB.
-SIZE_LIMIT = 1 << 26
 
 KINDS = (
     "requirements.txt",
@@ -69,7 +66,7 @@ def kind_of(name: str, text: str) -> str:
 def read(path: str, target: Target | None = None) -> LockFile:
     """Read one lock file; `target` chooses among platforms (default: the running interpreter)."""
     target = target or Target.running()
-    text = _text(path)
+    text = read_text(path)
     kind = kind_of(path, text)
     reader = _reader(kind)
     try:
@@ -78,21 +75,6 @@ def read(path: str, target: Target | None = None) -> LockFile:
         raise LockFileError(f"`{path}` is nested too deeply") from None
     except ValueError as error:  # numbers of thousands of digits, in versions
         raise LockFileError(f"`{path}` cannot be read: {error!s:.200}") from None
-
-
-def _text(path: str) -> str:
-    from ...environment import files
-
-    if not os.path.lexists(path):
-        raise FileAccessError(f"no such file: `{path:.1000}`")
-    try:
-        raw = files.read(path, SIZE_LIMIT)
-    except files.Unreadable as problem:
-        raise FileAccessError(f"`{path}` cannot be read: {problem}") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LockFileError(f"`{path}` is not text: byte {error.start} is not UTF-8") from None
 
 
 def _reader(kind: str) -> Callable[[str, str, Target], LockFile]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
-from ...errors import DependencyMissing, InputError
-from ...versions import minor
+from ...models.errors import DependencyMissing, FileAccessError, InputError
+from ...models.versions import minor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ _MAX_DEPTH = 64
 #: Values, aliases counted as what they stand for; the largest lock files have 500,000.
 _MAX_NODES = 4_000_000
 _SEPARATORS = re.compile(r"[-_.]+")
+
+#: Real lock files of large projects have 5 MB.
+SIZE_LIMIT = 1 << 26
 
 
 class LockFileError(InputError):
@@ -232,3 +236,19 @@ def items(value: object) -> list[Any]:
 def string(value: object) -> str | None:
     """The value if it is text, else None."""
     return value if isinstance(value, str) and value else None
+
+
+def read_text(path: str) -> str:
+    """A lock file's text. Raises `FileAccessError`, and `LockFileError` where it is none."""
+    from ...files import reading as files
+
+    if not os.path.lexists(path):
+        raise FileAccessError(f"no such file: `{path:.1000}`")
+    try:
+        raw = files.read(path, SIZE_LIMIT)
+    except files.Unreadable as problem:
+        raise FileAccessError(f"`{path}` cannot be read: {problem}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LockFileError(f"`{path}` is not text: byte {error.start} is not UTF-8") from None

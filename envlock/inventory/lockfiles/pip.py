@@ -15,6 +15,7 @@ from .base import (
     missing,
     normalise,
     parse_toml,
+    read_text,
     string,
     table,
 )
@@ -68,10 +69,8 @@ class _Requirements:
     def line(self, path: str, number: int, line: str, constraint: bool) -> None:
         include = re.match(r"(-r|--requirement|-c|--constraint)[= ]?\s*(\S+)", line)
         if include:
-            from . import _text
-
             nested = os.path.join(os.path.dirname(path), include[2])
-            self.file(nested, _text(nested), constraint=include[1] in ("-c", "--constraint"))
+            self.file(nested, read_text(nested), constraint=include[1] in ("-c", "--constraint"))
         elif re.match(r"(-e|--editable)\b", line):
             self.notes.append(f"`{os.path.basename(path)}` line {number} is an editable install")
         elif not line.startswith("-"):

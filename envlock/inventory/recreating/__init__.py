@@ -9,7 +9,7 @@ as a comment and in `left_out`.
 
 from __future__ import annotations
 
-from ...errors import UsageError
+from ...models.errors import UsageError
 from .plan import Item, LeftOut, Plan, make_plan
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from ...errors import UsageError
+from ...models.errors import UsageError
 from .pip import comment, left_out_lines
 from .plan import LeftOut
 

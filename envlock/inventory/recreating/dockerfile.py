@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...errors import UsageError
+from ...models.errors import UsageError
 from .conda import explicit
 from .pip import comment, left_out_lines, requirement_lines
 from .plan import LeftOut, Plan

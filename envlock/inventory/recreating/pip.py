@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ...errors import UsageError, printable
-from ...versions import minor
+from ...models.errors import UsageError, printable
+from ...models.versions import minor
 from .plan import Item, LeftOut, Plan
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import UsageError
+from ...models.errors import UsageError
 from ..sides import describe
 
 TYPE_CHECKING = False

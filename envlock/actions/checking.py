@@ -1,0 +1,449 @@
+"""The verdict: one plugin, its manifest, and an environment, brought together.
+
+A `Checker` holds what plugins share (the environment, the lookup scope of its process, the parsed
+libraries), so that checking many costs little more than reading each.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..binary.elf import ElfFile
+from ..environment.live import Environment
+from ..linker.resolve import predict
+from ..models.errors import EnvironmentUnreadable, EnvlockError, FileAccessError, InputError
+from ..models.policy import DEFAULT, PolicyFile
+from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
+from ..plugin.identity import read_identity, uses_numpy_api
+from ..plugin.manifest import read_embedded
+from ..rules import RULES, Comparison
+from ..rules.layout.judging import AbiAnswer, judge_abi
+from ..rules.policy import resolve_policy, settle, trusted_keys, verdict_of
+from .live import LiveView
+from .registering import judge_registrations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import Self
+
+    from ..linker.prediction import Prediction
+    from ..linker.scope import LiveScope
+    from ..models.manifest import Manifest, PluginIdentity, TensorFlowFacts
+
+#: Fewer plugins than this are checked faster than children are started.
+PARALLEL_FROM = 8
+NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
+
+
+def file_identity(status: os.stat_result) -> tuple[int, ...]:
+    """What tells that a file is the same and unchanged: device, inode, size, times."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+class Checker:
+    """Checks plugins against one environment, under one policy."""
+
+    def __init__(self, environment: Environment, scope: LiveScope, policy: PolicyFile) -> None:
+        self.environment = environment
+        self.scope = scope
+        self.policy = policy
+        self.atlases: tuple[str, ...] = ()  # asked before all others, see `read_headers`
+        self._summary: EnvironmentSummary | None = None
+        try:
+            self._trusted = trusted_keys(policy)
+        except BaseException:
+            self.close()  # nobody else will
+            raise
+
+    @classmethod
+    def for_environment(
+        cls,
+        env: str | os.PathLike[str] | Environment | None = None,
+        policy: PolicyFile = DEFAULT,
+    ) -> Checker:
+        """A checker for what a new process of an environment would say.
+
+        Raises `EnvironmentUnreadable` when it is none or has no TensorFlow, and what `trusted_keys`
+        raises.
+        """
+        from ..linker.simulate import for_environment
+
+        environment = env if isinstance(env, Environment) else Environment.open(env)
+        _require_tensorflow(environment)
+        return cls(environment, for_environment(environment), policy)
+
+    @classmethod
+    def for_process(cls, policy: PolicyFile = DEFAULT) -> Checker:
+        """A checker for this very process: what is really mapped, and where TensorFlow is not yet,
+        what its import will add.
+
+        Raises `EnvironmentUnreadable`.
+        """
+        from ..linker.process import from_process
+
+        scope = from_process()
+        if scope.framework:
+            return cls(_running_environment(), scope, policy)
+        try:
+            environment = Environment.open(None)
+            _require_tensorflow(environment)
+            assert environment.tensorflow is not None
+            from ..linker.simulate import expect_stdlib, import_tensorflow
+
+            import_tensorflow(scope, environment.tensorflow.package_dir)
+            expect_stdlib(scope, environment.paths.stdlib)
+            return cls(environment, scope, policy)
+        except BaseException:
+            scope.close()
+            raise
+
+    def close(self) -> None:
+        """Unmap the libraries that were read; each of them holds a file descriptor."""
+        self.scope.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def summary(self) -> EnvironmentSummary:
+        """The environment as reports name it."""
+        if self._summary is None:
+            self._summary = self.environment.summary()
+        return self._summary
+
+    def read_headers(self, compiler: str) -> None:
+        """Judge by the environment's own TensorFlow headers if no atlas knows this build.
+
+        They are compiled with `compiler`, a g++, and what was read is kept in the user's cache
+        folder. Raises `InputError` when they do not compile, `WriteError`.
+        """
+        from ..atlas.collection import find_installed
+
+        assert self.environment.tensorflow is not None  # the checker refuses one without
+        known = find_installed(self.environment.tensorflow, self.summary.distribution)
+        if known is None or not known.exact:
+            from ..atlas.adding import from_headers
+
+            self.atlases = (from_headers(self.environment, compiler),)
+
+    def check(self, path: str) -> Report:
+        """The report on one plugin; an unreadable one gets a report without a verdict."""
+        return self.check_for_load(path)[0]
+
+    def check_for_load(self, path: str) -> tuple[Report, tuple[int, ...] | None]:
+        """The report, and the identity of the very file that was checked."""
+        try:
+            elf = ElfFile.open(path)
+        except InputError as error:
+            return self._unreadable(path, error), None
+        with elf:
+            identity = file_identity(elf.status)
+            try:
+                return self.check_open(elf), identity
+            except InputError as error:
+                return self._unreadable(path, error), identity
+
+    def loaded_as(self, identity: tuple[int, ...]) -> str | None:
+        """The path under which this process has mapped a file, None where it has not."""
+        if self.scope.process is None:
+            return None
+        loaded = self.scope.namespace.by_identity((identity[0], identity[1]))
+        return None if loaded is None else loaded.path
+
+    def leads_elsewhere(self, path: str) -> bool:
+        """Whether dlopen would take a path for the name of another file, which it has loaded:
+        one that has been replaced since, or a relative path in a folder that has been left."""
+        process = self.scope.process
+        loaded = self.scope.namespace.named(path)
+        if process is None or loaded is None:
+            return False
+        file = process.file_of(loaded.path)
+        try:
+            return file is None or not os.path.samefile(file, path)
+        except OSError:
+            return False
+
+    def judge_unstamped(
+        self, elf: ElfFile, plugin: PluginIdentity, prediction: Prediction
+    ) -> Report:
+        """The report on a plugin that is said to be built here, by what the binary alone tells.
+
+        Raises `InputError`.
+        """
+        return self._report(elf, None, None, prediction, plugin, built_here=True)
+
+    def predict(self, elf: ElfFile) -> Prediction:
+        """What the dynamic linker would say."""
+        return predict(elf, self.scope)
+
+    def check_open(self, elf: ElfFile) -> Report:
+        """The report on a plugin that is open. Raises `InputError`."""
+        embedded = read_embedded(elf)
+        if embedded is None:
+            return self._report(elf, None, None)
+        return self._report(elf, embedded.manifest, embedded.stamp)
+
+    def _report(
+        self,
+        elf: ElfFile,
+        manifest: Manifest | None,
+        stamp: str | None,
+        prediction: Prediction | None = None,
+        plugin: PluginIdentity | None = None,
+        *,
+        built_here: bool = False,
+    ) -> Report:
+        recorded = manifest.plugin if manifest is not None else None
+        # Stripping takes away what tells the compilation; the manifest remembers.
+        compilation = None if recorded is None else recorded.compilation
+        if plugin is None:
+            plugin = read_identity(elf, compilation=compilation)
+        if recorded is not None and needs_digest(elf, recorded, plugin):
+            plugin = read_identity(elf, compilation=compilation, digest=True)
+        if prediction is None:
+            prediction = self.predict(elf)
+        recorded_for = manifest.tensorflow if manifest is not None else None
+        built = None if recorded_for is None else recorded_for.version
+        linker_findings = self._explain(prediction, plugin, recorded_for)
+        live = LiveView(self.environment, self.scope, prediction)
+        refused = any(finding.verdict == "incompatible" for finding in linker_findings)
+        abi = AbiAnswer()
+        if not refused:
+            abi = judge_abi(
+                elf,
+                plugin,
+                manifest,
+                live.tensorflow,
+                live.distribution,
+                self.environment.paths.prefix,
+                self.atlases,
+                asserted=built_here,
+            )
+        comparison = Comparison(
+            plugin,
+            manifest,
+            live,
+            linker_findings=linker_findings,
+            abi_known=abi.known,
+            abi_unsafe=any(finding.verdict == "unsafe" for finding in abi.findings),
+            origin_told=bool(abi.unchecked),
+            uses_numpy_api=manifest is not None and uses_numpy_api(elf),
+            built_here=built_here,
+        )
+        findings = [*linker_findings, *abi.findings]
+        if refused or comparison.abi_unsafe:
+            findings = self._with_releases(findings, elf, manifest, live)
+        unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
+        unchecked += abi.unchecked
+        answers = [answer for rule in RULES for answer in rule.applies(comparison)]
+        if not refused:
+            answers += judge_registrations(elf, manifest, self.environment, self.scope)
+        for answer in answers:
+            if isinstance(answer, Finding):
+                findings.append(answer)
+            else:
+                unchecked.append(answer)
+        kept, signed_by = settle(
+            elf, findings, self.policy, self._trusted, stamped=manifest is not None
+        )
+        return Report(
+            plugin=PluginSummary(
+                path=elf.path,
+                stamped=manifest is not None,
+                stamp=stamp,
+                tensorflow=built or abi.origin,
+                signed_by=signed_by,
+            ),
+            environment=self.summary,
+            verdict=verdict_of(kept),
+            findings=kept,
+            unchecked=tuple(unchecked),
+        )
+
+    def _explain(
+        self, prediction: Prediction, plugin: PluginIdentity, recorded: TensorFlowFacts | None
+    ) -> tuple[Finding, ...]:
+        if prediction.unremarkable:
+            return ()  # the good case does not pay for importing what explains the bad ones
+        from ..rules.loading.causes import explain
+
+        return explain(prediction, plugin, self.environment, recorded)
+
+    def _with_releases(
+        self, findings: list[Finding], elf: ElfFile, manifest: Manifest | None, live: LiveView
+    ) -> list[Finding]:
+        from ..rules.remedies import Target, with_releases
+
+        target = Target(live.place, live.distribution, live.tensorflow.version)
+        return with_releases(findings, elf, manifest, target)
+
+    def _unreadable(self, path: str, error: InputError) -> Report:
+        return unreadable_report(path, error, self.summary)
+
+
+def needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
+    """Whether the code has to tell that a manifest is this file's: where no build-id can.
+
+    GNU strip takes PT_GNU_RELRO away together with a build-id. The digest tells initialised data
+    by it, and would not be the recorded one.
+    """
+    if recorded.build_id is None or found.build_id is not None:
+        return recorded.build_id is None
+    from ..binary.elf.digest import PT_GNU_RELRO
+
+    return any(segment.type == PT_GNU_RELRO for segment in elf.segments)
+
+
+def unreadable_report(
+    path: str, error: EnvlockError, environment: EnvironmentSummary | None = None
+) -> Report:
+    """A report without a verdict: the input, or the environment, could not be read."""
+    text = error.message if error.hint is None else f"{error.message}; {error.hint}"
+    return Report(
+        plugin=PluginSummary(path=path, stamped=False, error=text),
+        environment=environment or EnvironmentSummary(),
+        verdict=None,
+    )
+
+
+_running: Environment | None = None
+
+
+def _running_environment() -> Environment:
+    """The running environment; read once, since an imported TensorFlow stays what it is."""
+    global _running
+    if _running is None:
+        environment = Environment.open(None)
+        _require_tensorflow(environment)
+        _running = environment
+    return _running
+
+
+def _require_tensorflow(environment: Environment) -> None:
+    if environment.tensorflow is None:
+        raise EnvironmentUnreadable(
+            f"there is no TensorFlow in `{environment.paths.prefix}`", hint=NO_TENSORFLOW
+        )
+
+
+def _checker(
+    env: str | os.PathLike[str] | None, policy: PolicyFile, live_headers: str | None
+) -> Checker:
+    from ..files.folders import added_files
+
+    if added_files():
+        from ..atlas.collection import open_added
+
+        open_added()  # one that cannot be read is an error, not a missing answer
+    checker = Checker.for_environment(env, policy)
+    try:
+        if live_headers is not None:
+            checker.read_headers(live_headers)
+    except BaseException:
+        checker.close()
+        raise
+    return checker
+
+
+def check(
+    plugin: str | os.PathLike[str],
+    *,
+    env: str | os.PathLike[str] | None = None,
+    policy: PolicyFile | str | os.PathLike[str] | None = None,
+    live_headers: str | None = None,
+) -> Report:
+    """Check one plugin against an environment (default: the running one), loading nothing.
+
+    `live_headers` is a g++ that compiles the environment's TensorFlow headers, should no atlas
+    know that TensorFlow.
+
+    Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin cannot be read,
+    `EnvironmentUnreadable` when `env` is no environment or has no TensorFlow, `PolicyError`;
+    `KeyFileError`, `FileAccessError` and, without the package `cryptography`, `DependencyMissing`
+    for the keys that a policy trusts; `InputError` for an atlas, and for headers that do not
+    compile, `WriteError` where what was read of them cannot be kept.
+    """
+    checker = _checker(env, resolve_policy(policy), live_headers)
+    with checker, ElfFile.open(plugin) as elf:
+        return checker.check_open(elf)
+
+
+def check_many(
+    plugins: Iterable[str],
+    *,
+    env: str | os.PathLike[str] | None = None,
+    policy: PolicyFile = DEFAULT,
+    live_headers: str | None = None,
+) -> tuple[Report, ...]:
+    """Check plugins and all plugins in folders; unreadable ones get a report without a verdict.
+
+    So does a folder that holds no library: whoever named it meant another one. `live_headers` and
+    what is raised are as for `check`, but for what is wrong with a plugin.
+    """
+    with _checker(env, policy, live_headers) as checker:
+        paths, problems = expand(plugins)
+        failed = tuple(unreadable_report(path, error, checker.summary) for path, error in problems)
+        if len(paths) < PARALLEL_FROM:
+            return (*(checker.check(path) for path in paths), *failed)
+        from ..files.parallel import Died, map_forked
+
+        answers = map_forked(checker.check, paths)
+    reports = (
+        unreadable_report(path, InputError(f"checking `{path}` ended its process: {answer}"))
+        if isinstance(answer, Died)
+        else answer
+        for path, answer in zip(paths, answers)
+    )
+    return (*reports, *failed)
+
+
+def expand(paths: Iterable[str]) -> tuple[list[str], list[tuple[str, InputError]]]:
+    """Files as they are, folders replaced by the shared libraries in them, in a stable order.
+
+    Then the folders that hold none or cannot be read, and what to say of each.
+    """
+    found: list[str] = []
+    problems: list[tuple[str, InputError]] = []
+    for path in paths:
+        if os.path.isdir(path):
+            unread: list[OSError] = []
+            libraries = sorted(_libraries_below(path, unread.append))
+            found += libraries
+            problems += folder_problems(path, unread, empty=not libraries)
+        else:
+            found.append(path)
+    return found, problems
+
+
+def folder_problems(
+    folder: str, unread: Iterable[OSError], *, empty: bool, wanted: str = "a shared library"
+) -> list[tuple[str, InputError]]:
+    """What keeps a folder from being looked at: parts that cannot be read, or nothing `wanted`."""
+    found: list[tuple[str, InputError]] = []
+    for error in unread:
+        place = os.fspath(error.filename)
+        text = f"cannot read the folder `{place}`: {error.strerror}"
+        found.append((place, FileAccessError(text)))
+    if empty and not found:
+        from shlex import quote
+
+        problem = InputError(
+            f"`{folder}` is a folder without {wanted}",
+            hint=f"`find {quote(folder)} -name '*.so*'` lists what may have been meant",
+        )
+        found.append((folder, problem))
+    return found
+
+
+def _libraries_below(folder: str, failed: Callable[[OSError], object]) -> Iterable[str]:
+    for parent, folders, files in os.walk(folder, onerror=failed):
+        folders.sort()
+        for name in files:
+            full = os.path.join(parent, name)
+            if (name.endswith(".so") or ".so." in name) and os.path.isfile(full):
+                yield full

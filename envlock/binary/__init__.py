@@ -1,0 +1,1 @@
+"""What stands in binaries: ELF structure, debug information, mangled names, machine code."""

@@ -1,0 +1,1 @@
+"""Machine code: calls, constant arguments and access paths; nothing is run."""

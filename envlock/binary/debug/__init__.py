@@ -1,0 +1,1 @@
+"""Debug information (DWARF): class layouts, producers."""

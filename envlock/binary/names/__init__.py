@@ -1,0 +1,1 @@
+"""Mangled C++ names (Itanium C++ ABI)."""

@@ -1,0 +1,1 @@
+"""What one plugin file says: identity, manifest, dependencies, registrations, signature."""

@@ -1,0 +1,217 @@
+"""What a plugin depends on, by the best evidence that its file holds."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from ...binary.code.accesses import function_starts
+from ...binary.debug.classes import normalise
+from ...models.dependencies import Dependencies
+from ...models.errors import DependencyMissing, ElfError
+from . import code, debuginfo, imports
+from .usage import Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...atlas.format import Atlas, Release
+    from ...binary.code.accesses import Code
+    from ...binary.debug.classes import Layout
+    from ...binary.elf import ElfFile
+    from .debuginfo import DebugFacts
+    from .imports import Symbols
+
+#: Base class or import -> kind of plugin.
+_KINDS = (
+    ("tensorflow::data::DatasetBase", "dataset"),
+    ("tensorflow::lookup::LookupInterface", "lookup"),
+    ("tensorflow::ResourceBase", "resource"),
+    ("tensorflow::OpKernel", "kernel"),
+)
+UNOPTIMISED = (
+    "machine code: it looks compiled without optimisation (-O0), which hides most of what it reads "
+    "of TensorFlow's classes"
+)
+#: Share of the functions that debug information must describe to be the whole truth; parts that
+#: the compiler splits off functions have unwind information but no entry of their own.
+COVERED = 0.5
+#: Pieces with unwind information that are no functions: the sections of linker stubs.
+STUBS = 4
+#: What is assumed to be used when neither debug information nor a disassembler can tell.
+CONSERVATIVE = {
+    "kernel": (
+        "tensorflow::OpKernelContext",
+        "tensorflow::OpKernelContext::Params",
+        "tensorflow::OpKernelConstruction",
+        "tensorflow::OpKernel",
+        "tensorflow::DeviceBase",
+        "tensorflow::Tensor",
+        "tensorflow::TensorValue",
+    ),
+    "resource": (
+        "tensorflow::ResourceBase",
+        "tensorflow::ResourceMgr",
+        "tensorflow::ResourceHandle",
+    ),
+    "lookup": ("tensorflow::lookup::LookupInterface",),
+    "dataset": (
+        "tensorflow::data::DatasetBase",
+        "tensorflow::data::DatasetContext",
+        "tensorflow::data::DatasetBaseIterator",
+        "tensorflow::data::IteratorContext",
+        "tensorflow::data::IteratorContext::Params",
+    ),
+}
+
+
+class Evidence:
+    """Everything about a plugin that does not depend on a release; read once, judged often."""
+
+    def __init__(self, elf: ElfFile, *, disassemble: bool = True) -> None:
+        self.limits: list[str] = []
+        self.covered = False
+        #: How the plugin's sources are compiled, if somebody said it: what each one's compiler
+        #: calls itself, and its arguments.
+        self.commands: list[tuple[Sequence[str], Sequence[str]]] = []
+        self.symbols: Symbols = imports.Symbols(elf)
+        self.debug: DebugFacts | None = self._read_debug(elf)
+        self.code: Code | None = self._read_code(elf) if disassemble else None
+        self.text = "\n".join(sorted(self.symbols.defined | self.symbols.imported))
+        self.imports = "\n".join(sorted(self.symbols.imported))
+
+    @classmethod
+    def of(cls, elf: ElfFile) -> Evidence:
+        """The evidence of an open file, read once however often it is asked for."""
+        found = _read.get(elf)
+        if found is None:
+            found = _read[elf] = cls(elf)
+        return found
+
+    def _read_debug(self, elf: ElfFile) -> DebugFacts | None:
+        from ...binary.debug.dwarf import Dwarf
+
+        if not Dwarf.present(elf):
+            return None
+        try:
+            facts = debuginfo.DebugFacts(Dwarf(elf))
+        except ElfError as error:
+            self.limits.append(f"debug information: {error.message}")
+            return None
+        total = len(function_starts(elf))
+        # Debug information of a linked-in archive alone says nothing about the plugin's own code.
+        self.covered = facts.emitted >= COVERED * (total - STUBS)
+        return facts
+
+    def _read_code(self, elf: ElfFile) -> Code | None:
+        if elf.machine != "x86_64":
+            self.limits.append(f"machine code: only x86_64 is read, this is {elf.machine}")
+            return None
+        from ...binary.code import accesses as machine
+
+        try:
+            found = machine.read(elf)
+        except DependencyMissing as error:
+            self.limits.append(f"machine code: {error.message}")
+            return None
+        if found.truncated:
+            self.limits.append(f"machine code: more than {machine.MAX_CODE >> 20} MB of it")
+            return None
+        if not found.functions:
+            self.limits.append("machine code: no unwind table to find functions by")
+            return None
+        return found
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What kept it from telling all, in words."""
+        if self.level == "code" and self.code is not None and self.code.unoptimised:
+            return (*self.limits, UNOPTIMISED)
+        return tuple(self.limits)
+
+    @property
+    def level(self) -> str:
+        """The kind of evidence, see `envlock.models.dependencies.EVIDENCE`."""
+        if self.debug is not None and self.covered:
+            return "dwarf"
+        return "code" if self.code is not None else "symbols"
+
+    def kinds(self) -> tuple[str, ...]:
+        """What the plugin is: kernel, resource, lookup, dataset, c-api, or none of them."""
+        found = set()
+        bases = {base for _, base in self.symbols.inheritance}
+        for cls, kind in _KINDS:
+            wanted = code.component(cls)
+            if cls in bases or any(
+                wanted in name and imports.special_member(name) for name in self.symbols.imported
+            ):
+                found.add(kind)
+        if not any("tensorflow" in name for name in self.symbols.imported) and any(
+            name.startswith(("TF_", "TSL_")) for name in self.symbols.imported
+        ):
+            found.add("c-api")
+        return tuple(sorted(found))
+
+
+_read: WeakKeyDictionary[ElfFile, Evidence] = WeakKeyDictionary()
+
+
+def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependencies:
+    """What the plugin depends on, with the values of the release it was built with."""
+    usage = Usage()
+    abi = release.abi
+    own: dict[str, Layout] | None = None
+    mentioned: set[str] = set()
+    if evidence.debug is not None:
+        unknown = debuginfo.collect(evidence.debug, atlas, abi, usage)
+        if unknown and evidence.code is not None and evidence.level == "dwarf":
+            code.collect(evidence.code, atlas, abi, usage, unknown)
+        own = {normalise(name): layout for name, layout in evidence.debug.layouts.items()}
+        mentioned |= evidence.debug.pointed_to
+    if evidence.level != "dwarf":
+        if evidence.code is not None:
+            code.collect(evidence.code, atlas, abi, usage)
+        mentioned.update(code.mentioned(evidence.text, atlas))
+    imports.collect(evidence.symbols, atlas, abi, usage)
+    code.collect_calls(evidence.code, mentioned, atlas, abi, usage)
+    usage.keep(lambda name: _shared(name, evidence.imports))
+    if evidence.debug is not None and evidence.level == "dwarf":
+        names, returned = evidence.debug.exchanged(evidence.symbols.imported)
+        # Of a class with virtual functions, debug information mostly has the name only.
+        tables = (atlas.slots(cls, abi) for cls in (*mentioned, *usage.facts))
+        names = "\n".join((names, *sorted({text for slots in tables for text in slots})))
+        usage.forget_sizes(lambda name: name in returned or code.mentions(names, name))
+    kinds = evidence.kinds()
+    if evidence.level == "symbols":
+        for kind in kinds:
+            for name in CONSERVATIVE.get(kind, ()):
+                _assume(name, kind, atlas, abi, usage)
+    return Dependencies(
+        evidence=evidence.level,
+        kinds=kinds,
+        classes=usage.uses(atlas, abi, own),
+        releases=(release.version,),
+        limits=evidence.doubts,
+    )
+
+
+def _shared(cls: str, imports: str) -> bool:
+    """Whether a class can be exchanged with TensorFlow, or is the plugin's own copy.
+
+    A plugin that carries its own protobuf or re2 imports nothing of it.
+    """
+    root = cls.split("::", 1)[0]
+    names = ("10tensorflow", "3tsl") if root == "tensorflow" else (f"{len(root)}{root}",)
+    return any(name in imports for name in names)
+
+
+def _assume(name: str, kind: str, atlas: Atlas, abi: int, usage: Usage) -> None:
+    shape = atlas.shape(name, abi)
+    if shape is None:
+        return
+    shown = f"assumed of a {kind}"
+    usage.add(("s", name, ""), shown)
+    for member in shape.members:
+        usage.add(("m", name, member), shown)
+    if atlas.slots(name, abi):
+        usage.add(("t", name, ""), shown)

@@ -1,0 +1,1 @@
+"""The ops and kernels that a plugin registers with TensorFlow."""

@@ -1,0 +1,180 @@
+"""The sentences that all report formats share: the verdict first, counted and in plain words."""
+
+from __future__ import annotations
+
+from ..models.drift import DriftDocument
+from ..models.errors import printable
+from ..models.report import VERDICTS
+from ..models.report import worst as worst_verdict
+from .check_text import headline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..models.drift import Change, Side
+    from ..models.report import EnvironmentSummary, Finding, Report
+    from .formats import Document
+
+#: What could not be read has no verdict; in filters and counts it stands under this name.
+UNREAD = "unreadable"
+
+LABELS = {
+    "compatible": "Compatible",
+    "drifted": "Drifted",
+    "unsafe": "Unsafe",
+    "incompatible": "Incompatible",
+    UNREAD: "Not readable",
+}
+#: Worst first, the order of every list.
+RANKS = ("incompatible", "unsafe", UNREAD, "drifted", "compatible")
+
+__all__ = ["LABELS", "RANKS", "UNREAD", "headline", "printable"]
+
+
+def rank(verdict: str | None) -> int:
+    """Position in a list that starts with the worst."""
+    return RANKS.index(verdict or UNREAD)
+
+
+def by_severity(reports: Iterable[Report]) -> list[Report]:
+    """Reports, worst first, then by path."""
+    return sorted(reports, key=lambda r: (rank(r.verdict), r.plugin.path))
+
+
+def findings_by_severity(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings, worst first, otherwise in the order of the rules."""
+    return sorted(findings, key=lambda f: rank(f.verdict))
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 plugin", "3 plugins"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def tally(reports: Iterable[Report]) -> dict[str, int]:
+    """How many reports have each verdict, worst first, zeros left out."""
+    counts = dict.fromkeys(RANKS, 0)
+    for report in reports:
+        counts[report.verdict or UNREAD] += 1
+    return {verdict: number for verdict, number in counts.items() if number}
+
+
+def worst(reports: Iterable[Report]) -> str | None:
+    """The worst verdict; None where something could not be read and nothing worse is known."""
+    verdicts = [r.verdict for r in reports]
+    known = [v for v in verdicts if v is not None]
+    top = worst_verdict(known)
+    if None in verdicts and VERDICTS.index(top) < VERDICTS.index("unsafe"):
+        return None
+    return top
+
+
+def environment_line(environment: EnvironmentSummary) -> str:
+    """ "TensorFlow 2.15.1 (tensorflow-cpu), Python 3.11.7"."""
+    parts = []
+    if environment.tensorflow:
+        name = environment.distribution
+        suffix = f" ({name})" if name and name != "tensorflow" else ""
+        parts.append(f"TensorFlow {environment.tensorflow}{suffix}")
+    else:
+        parts.append("no TensorFlow")
+    if environment.python:
+        parts.append(f"Python {environment.python}")
+    return printable(", ".join(parts))
+
+
+_PHRASES = {
+    "incompatible": "would not load",
+    "unsafe": "would load and can then crash or compute garbage",
+    UNREAD: "could not be read",
+    "drifted": "drifted without harm",
+    "compatible": "fit as they are",
+}
+_ONE = {**_PHRASES, "compatible": "fits as it is"}
+
+
+def plugins_sentence(reports: Sequence[Report]) -> str:
+    """The verdict over all plugins in one sentence."""
+    if not reports:
+        return "No TensorFlow plugin was found"
+    if len(reports) == 1:
+        return printable(headline(reports[0]))
+    counts = tally(reports)
+    if len(counts) == 1:
+        verdict = next(iter(counts))
+        return f"All {len(reports)} plugins {_PHRASES[verdict]}"
+    parts = [f"{n} {_ONE[v] if n == 1 else _PHRASES[v]}" for v, n in counts.items()]
+    return f"Of {len(reports)} plugins, {joined(parts)}"
+
+
+def harmful(changes: Iterable[Change]) -> list[Change]:
+    """The changes that break or endanger a plugin."""
+    return [c for c in changes if VERDICTS.index(c.verdict) >= VERDICTS.index("unsafe")]
+
+
+def side_name(side: Side) -> str:
+    """A side of a comparison, for people."""
+    noun = {
+        "environment": "environment",
+        "snapshot": "snapshot",
+        "saved": "saved snapshot",
+        "plugin": "build environment of",
+        "lock-file": "lock file",
+    }[side.kind]
+    return printable(f"{noun} {side.label}")
+
+
+def drift_sentence(document: DriftDocument) -> str:
+    """What changed and what it does, in one sentence."""
+    if document.error is not None:
+        return printable(document.error.message)
+    changes = document.changes
+    if not changes:
+        return "Nothing that matters changed"
+    bad = harmful(changes)
+    plugins = {effect.plugin for change in bad for effect in change.effects}
+    total = count(len(changes), "change")
+    if not bad:
+        failing = [r for r in document.reports if r.verdict in ("unsafe", "incompatible")]
+        if failing:
+            return (
+                f"{total}; {count(len(failing), 'plugin')} would fail or misbehave, "
+                "for reasons that are older than the changes or could not be joined to one"
+            )
+        if not document.reports:
+            return f"{total}; there is no plugin that they could affect"
+        return f"{total}, none of which affects a plugin"
+    verb = "break" if any(c.verdict == "incompatible" for c in bad) else "endanger"
+    if len(bad) == 1:
+        verb += "s"
+    start = total if len(bad) == len(changes) else f"{len(bad)} of {total}"
+    return f"{start} {verb} {count(len(plugins), 'plugin')}"
+
+
+def sentence(document: Document) -> str:
+    """The one sentence that every format starts with."""
+    if isinstance(document, DriftDocument):
+        return drift_sentence(document)
+    return plugins_sentence(document.reports)
+
+
+def document_verdict(document: Document) -> str | None:
+    """The worst verdict in it; None where an input could not be read."""
+    if isinstance(document, DriftDocument):
+        return document.verdict
+    return worst(document.reports)
+
+
+def values(before: str | None, after: str | None, arrow: str = "->") -> str:
+    """ "2.14.1 -> 2.15.1", or the one there is."""
+    if before is not None and after is not None:
+        return f"{before} {arrow} {after}"
+    return before or after or ""

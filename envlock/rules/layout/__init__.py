@@ -1,0 +1,1 @@
+"""Rules about the binary interface: class layouts, virtual tables, inlined accessors."""

@@ -1,0 +1,131 @@
+"""Judging a plugin whose build nobody recorded: against every release that it can come from.
+
+What cannot be told apart counts: a pair is `unsafe` when it is for one of the releases that the
+plugin's own code fits equally well. Where all of them agree with the live one, it is not.
+"""
+
+from __future__ import annotations
+
+from ...models.report import Finding, Unchecked
+from ...plugin.dependencies.analyse import Evidence, dependencies
+from ...plugin.dependencies.narrow import contradictions, explained, narrow
+from .findings import compare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...atlas.format import Atlas, Release
+    from ...binary.elf import ElfFile
+    from ...models.dependencies import Dependencies
+
+
+class Suspects:
+    """The releases that an unstamped plugin can have been built with, one an interface.
+
+    `possible` are those whose exports, and whose package's requirement, allow it; `origins` those
+    of them that fit the plugin's code, oldest first.
+    """
+
+    def __init__(self, elf: ElfFile, atlas: Atlas, possible: Sequence[Release]) -> None:
+        self.atlas = atlas
+        self.possible = list(possible)
+        self.evidence = Evidence.of(elf) if self.possible else None
+        self.origins = list(possible)
+        if self.evidence is not None:
+            self.origins = narrow(self.evidence, atlas, possible)
+        self._needs: list[tuple[Release, Dependencies]] | None = None
+
+    @property
+    def needs(self) -> list[tuple[Release, Dependencies]]:
+        """What the plugin depends on if it was built with each of the origins."""
+        if self._needs is None:
+            newest = {release.abi: release for release in self.origins}
+            self._needs = [
+                (release, dependencies(self.evidence, self.atlas, release))
+                for release in newest.values()
+                if self.evidence is not None
+            ]
+        return self._needs
+
+    @property
+    def only(self) -> str | None:
+        """The release's number where there is but one interface that fits."""
+        return self.needs[0][0].version if len(self.needs) == 1 else None
+
+    def against(self, atlas: Atlas, live: Release) -> tuple[list[Finding], list[Unchecked]]:
+        """Findings against a release: the worst that any origin gives."""
+        worst: tuple[list[Finding], list[Unchecked]] = ([], [])
+        for release, needed in self.needs:
+            if atlas is self.atlas and release.abi == live.abi:
+                continue
+            found = compare(needed, atlas, live, release.version, (self.atlas, release))
+            if _weight(found[0]) > _weight(worst[0]):
+                worst = found
+        return worst
+
+    def compared(
+        self, origin: Release, needed: Dependencies, atlas: Atlas, live: Release
+    ) -> list[Finding]:
+        """Findings against a release if the plugin was built with one of the origins."""
+        return compare(needed, atlas, live, origin.version, (self.atlas, origin))[0]
+
+    def includes(self, atlas: Atlas, live: Release, *, asserted: bool = False) -> bool:
+        """Whether the plugin can have been built with a release's interface.
+
+        `asserted`: the user says that it was, which counts where the code does not tell.
+        """
+        if atlas is not self.atlas:
+            return fits(self, atlas, live, asserted=asserted)
+        return any(
+            release.version == live.version or release.abi == live.abi for release in self.origins
+        )
+
+
+def _weight(findings: Sequence[Finding]) -> tuple[int, int]:
+    return sum(f.verdict == "unsafe" for f in findings), len(findings)
+
+
+def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = False) -> bool:
+    """Whether a plugin can have been built with a release of `added`.
+
+    It can if its code fits that one better than the public releases, or if that one is, for this
+    plugin, like one of the public releases that it fits best. `asserted`: the user says so, and
+    the code must not fit the public ones better. Where no public release exports what the plugin
+    needs, the added one is all there is.
+    """
+    evidence = suspects.evidence
+    if evidence is None:
+        return True
+    own = _against(evidence, added, live.abi, added, live)
+    public = [_against(evidence, suspects.atlas, one.abi, added, live) for one in suspects.origins]
+    if all(own < other or (asserted and own == other) for other in public):
+        return True
+    return any(
+        all(finding.verdict != "unsafe" for finding in suspects.compared(one, needed, added, live))
+        for one, needed in suspects.needs
+    )
+
+
+def fits_better(
+    evidence: Evidence,
+    added: Atlas,
+    release: Release,
+    others: Sequence[tuple[Atlas, Release]],
+) -> bool:
+    """Whether a plugin's code fits a release of `added` better than each of some others."""
+    own = _against(evidence, added, release.abi, added, release)
+    return all(
+        own < _against(evidence, atlas, other.abi, added, release) for atlas, other in others
+    )
+
+
+def _against(
+    evidence: Evidence, atlas: Atlas, abi: int, added: Atlas, live: Release
+) -> tuple[int, int]:
+    """What speaks against a release: contradictions, then accesses that nothing in it explains."""
+    found = contradictions(evidence, atlas, abi)
+    if evidence.code is None:
+        return found, 0
+    # The added atlas holds every inline accessor, the public one those that moved in public.
+    return found, -explained(evidence.code, added.windows(live.abi), atlas, abi)

@@ -1,0 +1,1 @@
+"""Causes for which the dynamic linker refuses a plugin."""

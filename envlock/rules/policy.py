@@ -1,0 +1,127 @@
+"""Reading policies and applying them: to findings, and what they demand besides."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..models.errors import PolicyError
+from ..models.policy import NAMED, PolicyFile, breaks_trust
+from ..models.record import ValidationError, decode
+from ..models.report import worst
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..binary.elf import ElfFile
+    from ..models.report import Finding
+    from .signature.verify import Verifier
+
+MAX_POLICY = 1 << 20
+
+
+def resolve_policy(policy: PolicyFile | str | os.PathLike[str] | None) -> PolicyFile:
+    """A policy from its name ("default", "strict", "lenient"), its file, or None for the default.
+
+    Raises `PolicyError` when the file cannot be read, is not JSON, or names an unknown rule.
+    """
+    if policy is None:
+        return NAMED["default"]
+    if isinstance(policy, PolicyFile):
+        return policy
+    name = os.fspath(policy)
+    if name in NAMED:
+        return NAMED[name]
+    try:
+        with open(name, "rb") as file:
+            raw = file.read(MAX_POLICY + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PolicyError(
+            f"cannot read the policy `{name}`: {reason}",
+            hint=f"it is a JSON file, or one of {', '.join(NAMED)}",
+        ) from None
+    if len(raw) > MAX_POLICY:
+        raise PolicyError(f"the policy `{name}` is larger than {MAX_POLICY} bytes")
+    try:
+        found = _beside(decode(PolicyFile, json.loads(raw)), name)
+    except ValidationError as error:
+        raise PolicyError(f"the policy `{name}` is not valid: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"the policy `{name}` is not JSON: {error}") from None
+    _check_rules(found, name)
+    return found
+
+
+def _beside(policy: PolicyFile, name: str) -> PolicyFile:
+    """Keys are named as seen from the policy's folder, wherever it is used from."""
+    if not policy.trust:
+        return policy
+    folder = os.path.dirname(os.path.abspath(name))
+    return policy.replace(trust=tuple(os.path.join(folder, path) for path in policy.trust))
+
+
+def _check_rules(policy: PolicyFile, name: str) -> None:
+    if not policy.rules:
+        return
+    from .catalogue import rule_ids
+
+    known = rule_ids()
+    for setting in policy.rules:
+        if setting.rule not in known:
+            raise PolicyError(
+                f"the policy `{name}` sets `{setting.rule:.100}`, and there is no such rule",
+                hint="docs/rules.md lists the rules",
+            )
+
+
+def apply_policy(findings: tuple[Finding, ...], policy: PolicyFile) -> tuple[Finding, ...]:
+    """The findings with the policy's verdicts; those that it ignores are left out."""
+    settings = {setting.rule: setting.verdict for setting in policy.rules}
+    if not settings:
+        return findings
+    kept = []
+    for finding in findings:
+        verdict = settings.get(finding.rule, finding.verdict)
+        if verdict != "ignore":
+            kept.append(finding.replace(verdict=verdict) if verdict != finding.verdict else finding)
+    return tuple(kept)
+
+
+def verdict_of(findings: tuple[Finding, ...]) -> str:
+    """The worst verdict among findings; "compatible" where there are none."""
+    return worst(finding.verdict for finding in findings)
+
+
+def trusted_keys(policy: PolicyFile) -> Verifier | None:
+    """The keys that a policy trusts, None where it demands no trust.
+
+    Raises `KeyFileError`, `FileAccessError`, and `DependencyMissing` without `cryptography`.
+    """
+    if not policy.trust:
+        return None
+    from .signature.verify import Verifier
+
+    return Verifier(policy.trust)
+
+
+def settle(
+    elf: ElfFile,
+    findings: Iterable[Finding],
+    policy: PolicyFile,
+    trusted: Verifier | None,
+    *,
+    stamped: bool,
+) -> tuple[tuple[Finding, ...], str | None]:
+    """The findings with what the policy demands besides, as the policy counts them; and the key
+    that vouches for the plugin, None where none does or the policy lets that not count."""
+    if policy.require_stamp and not stamped:
+        from .stamp.rules import missing_stamp
+
+        findings = (*findings, missing_stamp(os.path.basename(elf.path)))
+    word = None if trusted is None else trusted.judge(elf)
+    kept = apply_policy((*(word.findings if word else ()), *findings), policy)
+    if word is None or any(map(breaks_trust, kept)):
+        return kept, None
+    return kept, word.signed_by

@@ -1,0 +1,144 @@
+"""The verdict on a plugin's signature, where a policy demands one."""
+
+from __future__ import annotations
+
+import os
+
+from ...binary.elf.notes import find_stamp
+from ...models.errors import ElfError, ManifestError
+from ...models.report import Finding
+from ...plugin.signature.keys import fingerprint, read_trusted, require_cryptography, verify
+from ...plugin.signature.note import SignatureNote, find_signature
+from ...plugin.signature.statement import EDITED as EDITED_STATE
+from ...plugin.signature.statement import INTACT, Outcome, compare, decode_statement
+from .texts import BROKEN, EDITED, MISSING, UNTRUSTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...binary.elf.file import ElfFile
+
+_SIGN = "envlock stamp --sign KEY {}"
+
+
+class Word:
+    """What is said about a plugin: findings, and the trusted key that vouches for it if one does."""
+
+    __slots__ = ("findings", "signed_by")
+
+    def __init__(self, findings: tuple[Finding, ...], signed_by: str | None = None) -> None:
+        self.findings = findings
+        self.signed_by = signed_by
+
+
+class Verifier:
+    """The keys that are trusted, and what they say about plugins."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        """Read the keys; raises `KeyFileError`, `FileAccessError`, `DependencyMissing`."""
+        require_cryptography()
+        self.keys = read_trusted(paths)
+
+    def judge(self, elf: ElfFile) -> Word:
+        """What the trusted keys say about one plugin; no finding: they vouch for all it loads."""
+        name = os.path.basename(elf.path)
+        try:
+            note = find_signature(elf)
+            stamp = find_stamp(elf)
+        except (ManifestError, ElfError) as error:
+            return Word((_broken(name, error.message),))
+        if note is None or stamp is None:
+            return Word(
+                (
+                    _finding(
+                        MISSING,
+                        name,
+                        "trust is demanded, and it carries no signature",
+                        why="it can come from anyone",
+                        remedy=_SIGN.format(name),
+                    ),
+                )
+            )
+        by = fingerprint(note.key)
+        if note.key not in self.keys:
+            return Word((_untrusted(name, by, len(self.keys)),))
+        if not verify(note.key, note.signature, note.message):
+            return Word((_broken(name, f"the signature is not one of the key {by}", built=by),))
+        return _compared(elf, note, stamp.payload, name, by)
+
+
+def _compared(elf: ElfFile, note: SignatureNote, manifest: bytes, name: str, by: str) -> Word:
+    try:
+        outcome = compare(elf, decode_statement(note.statement, elf.path), manifest)
+    except ManifestError as error:
+        return Word((_broken(name, error.message, built=by),))
+    if outcome.kind == INTACT:
+        return Word((), by)
+    if outcome.kind == EDITED_STATE:
+        return Word((_edited(name, outcome, by),), by)
+    return Word((_broken(name, f"not what {by} signed: {outcome.changes[0].what}", built=by),))
+
+
+def _untrusted(name: str, by: str, count: int) -> Finding:
+    others = "the one key that is" if count == 1 else f"any of the {count} keys that are"
+    return _finding(
+        UNTRUSTED,
+        name,
+        f"it is signed with the key {by}, not with {others} trusted",
+        live=by,
+        why="nobody asked for this key's word",
+        remedy="if you know whose it is, add its public key to those that you trust",
+    )
+
+
+def _edited(name: str, outcome: Outcome, by: str) -> Finding:
+    shown = [change for change in outcome.changes if change.built is not None]
+    if shown:
+        what = "; ".join(f"{c.what} `{c.built}` became `{c.live}`" for c in shown)
+        why = "these names decide which other libraries are loaded"
+    else:
+        what = f"{outcome.changes[0].what} were moved or rewritten, though they say the same"
+        why = "nobody vouched for it in this form"
+    return _finding(
+        EDITED,
+        name,
+        f"it was edited after {by} signed it: {what}",
+        built="; ".join(f"{c.what}: {c.built}" for c in shown) or None,
+        live="; ".join(f"{c.what}: {c.live}" for c in shown) or None,
+        why=why,
+        remedy=_SIGN.format(name) + "  # after the last tool that edits it",
+    )
+
+
+def _broken(name: str, message: str, *, built: str | None = None) -> Finding:
+    return _finding(
+        BROKEN,
+        name,
+        message,
+        built=built,
+        why="it would run what nobody vouched for",
+        remedy="get the plugin again from whoever signed it",
+    )
+
+
+def _finding(
+    rule: str,
+    name: str,
+    message: str,
+    *,
+    built: str | None = None,
+    live: str | None = None,
+    why: str,
+    remedy: str,
+) -> Finding:
+    return Finding(
+        rule=rule,
+        verdict="unsafe",
+        subject=name,
+        built=built,
+        live=live,
+        message=message,
+        why=why,
+        remedy=remedy,
+    )

@@ -1,0 +1,98 @@
+"""Rules about the stamp: does the manifest describe this file."""
+
+from __future__ import annotations
+
+from ...models.report import Finding, RuleText, Unchecked
+from ..base import Comparison, Rule
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..base import Answer
+
+
+def _identity(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is None or c.manifest.plugin is None:
+        return
+    stamped, found = c.manifest.plugin, c.plugin
+    for label, before, now in (
+        ("machine", stamped.machine, found.machine),
+        ("build-id", stamped.build_id, found.build_id),
+        ("code digest", _digest(stamped.code), _digest(found.code)),
+    ):
+        if before is not None and now is not None and before != now:
+            yield Finding(
+                rule="stamp-mismatch",
+                verdict="unsafe",
+                subject=c.plugin.name,
+                built=before,
+                live=now,
+                message=(
+                    f"the manifest describes another file: its {label} is {before}, this one's {now}"
+                ),
+                why="what it says about the build is not known to be true of this plugin",
+                remedy=f"envlock stamp {c.plugin.name}",
+            )
+            return
+    by_build_id = None not in (stamped.build_id, found.build_id)
+    if not by_build_id and (stamped.code is None or found.code is None):
+        yield Unchecked(
+            what="that the manifest describes this file",
+            why="it has no build-id to compare, and its code digest was not compared",
+        )
+
+
+def _digest(code: object) -> str | None:
+    return getattr(code, "value", None)
+
+
+def _forced(c: Comparison) -> Iterator[Answer]:
+    if c.manifest is not None and c.manifest.forced:
+        yield Finding(
+            rule="stamp-forced",
+            verdict="drifted",
+            subject=c.plugin.name,
+            message="it was stamped with `--force` in an environment that could not load it",
+            why="the recorded build environment may not be the one that it was compiled in",
+            remedy=f"envlock stamp {c.plugin.name}",
+        )
+
+
+def missing_stamp(name: str) -> Finding:
+    """The finding on an unstamped plugin under a policy that demands a stamp."""
+    return Finding(
+        rule="stamp-missing",
+        verdict="unsafe",
+        subject=name,
+        message="it carries no stamp, and the policy demands one (`require_stamp`)",
+        why="without a stamp nothing tells what it was built with",
+        remedy=f"envlock stamp {name} --env BUILD_ENVIRONMENT",
+    )
+
+
+MISSING = RuleText(
+    "stamp-missing",
+    "A stamp is demanded, and there is none",
+    "Only told under a policy with `require_stamp`. What the plugin was built with is then not "
+    "recorded anywhere, and was only worked out from its binary.",
+    "unsafe",
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "stamp-mismatch",
+        "The manifest belongs to another file",
+        "A manifest that was copied from another plugin, or a plugin that was relinked after it "
+        "was stamped, says nothing about the code at hand.",
+        _identity,
+        "unsafe",
+    ),
+    Rule(
+        "stamp-forced",
+        "Stamped by force",
+        "`envlock stamp --force` recorded an environment that could not load the plugin.",
+        _forced,
+        "drifted",
+    ),
+)
