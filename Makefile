@@ -43,13 +43,13 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check $(wildcard $(CHECKED))
 	$(BIN)/ruff format --check $(wildcard $(CHECKED))
-	$(BIN)/mypy envlock tests/support tests/conformance tests/truth tests/scoreboard tests/survival tools examples
+	$(BIN)/mypy envlock tests/support tests/campaigns/conformance tests/campaigns/truth tests/campaigns/scoreboard tests/campaigns/survival tools examples
 
 truth: $(READY)
-	$(BIN)/python -m tests.truth.run
+	$(BIN)/python -m tests.campaigns.truth.run
 
 conformance: $(READY)
-	$(BIN)/python -m tests.conformance.run
+	$(BIN)/python -m tests.campaigns.conformance.run
 
 atlas: $(READY)
 	$(BIN)/python -m tools.atlas --parts build/atlas -o $(ATLAS)
@@ -59,16 +59,16 @@ atlas-check: $(READY)
 	--verify $(ATLAS)
 
 scoreboard: $(READY)
-	$(BIN)/python -m tests.scoreboard.run
+	$(BIN)/python -m tests.campaigns.scoreboard.run
 
 survival: $(READY)
-	$(BIN)/python -m tests.survival.run
+	$(BIN)/python -m tests.campaigns.survival.run
 
 corruptions: $(READY)
-	$(BIN)/python -m tests.corruptions.run
+	$(BIN)/python -m tests.campaigns.corruptions.run
 
 fuzz: $(READY)
-	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
+	$(BIN)/python -m tests.campaigns.fuzz.run --seconds $(SECONDS)
 
 pythons: $(READY)
 	$(BIN)/python -m tests.support.pythons --insist "$(INSIST)"

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.timing import HEADER, alternate, machine, median, ratio, row
-from tests.inventory.packaging_world import make_wheel, new_venv, site_packages, uv_install
 from tests.support.environments import cache_root, ensure
+from tests.unit.inventory.packaging_world import make_wheel, new_venv, site_packages, uv_install
 
 RELEASE = "2.15.1"
 MANY, FILES = 500, 20

@@ -2,7 +2,7 @@
 
 `read` knows options spelled out with their value behind them, flags, and one run of positional
 arguments. For anything else (help, abbreviations, `--option=value`, `--`, a mistake) it gives way
-to argparse. Both go by the same declarations, a command's `configure`; tests/cli/test_quick.py
+to argparse. Both go by the same declarations, a command's `configure`; tests/unit/cli/test_quick.py
 holds them to the same answers.
 """
 

@@ -1,7 +1,7 @@
 """pydantic models and JSON schemas, generated from the records.
 
 The second reader of the one definition: used for schemas and wherever start-up time does not
-count. `tests/models/` holds it and the lean decoder to the same verdict on every input.
+count. `tests/unit/models/` holds it and the lean decoder to the same verdict on every input.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from envlock.binary.elf.symbols import gnu_hash
 from envlock.models.registration import KernelRecord, OpRecord, Registrations
 from envlock.plugin.manifest import encode_manifest
-from tests.hostile.manifests import manifest
+from tests.reality.hostile.manifests import manifest
 from tests.support.elves import note
 
 NEEDED, HASH, STRTAB, SYMTAB, RELA, RELASZ, RELAENT, STRSZ, SYMENT = 1, 4, 5, 6, 7, 8, 9, 10, 11

@@ -1,6 +1,6 @@
 """Real plugins, compiled once and kept: `build("resource", env)` -> the path of a `.so`.
 
-The sources are `tests/conformance/ops/`. A build is named by the digest of everything that goes
+The sources are `tests/campaigns/conformance/ops/`. A build is named by the digest of everything that goes
 into it (sources, flags, compiler, TensorFlow release), so it is reused as long as nothing changed.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.support import environments
 from tests.support.environments import TfEnvironment
 
-OPS = Path(__file__).resolve().parents[1] / "conformance" / "ops"
+OPS = Path(__file__).resolve().parents[1] / "campaigns" / "conformance" / "ops"
 
 
 class BuildError(RuntimeError):
@@ -36,7 +36,7 @@ class Recipe:
 
     source: str
     answer: str
-    """The function of `tests.conformance.answers` that knows what it must compute."""
+    """The function of `tests.campaigns.conformance.answers` that knows what it must compute."""
     flags: tuple[str, ...] = ()
     other_abi: bool = False
     tensorflow: bool = True

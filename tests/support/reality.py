@@ -23,7 +23,7 @@ from typing import Any
 from tests.support import environments
 from tests.support.environments import TfEnvironment
 
-ANSWERS = Path(__file__).resolve().parents[1] / "conformance" / "answers.py"
+ANSWERS = Path(__file__).resolve().parents[1] / "campaigns" / "conformance" / "answers.py"
 _JUDGE = Path(__file__).with_name("_judge.py")
 
 
