@@ -14,6 +14,7 @@ from ..linker.resolve import predict
 from ..models.errors import EnvironmentUnreadable, EnvlockError, FileAccessError, InputError
 from ..models.policy import DEFAULT, PolicyFile
 from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
+from ..models.verdict import Verdict
 from ..plugin.identity import read_identity, uses_numpy_api
 from ..plugin.manifest import read_embedded
 from ..rules import RULES, Comparison
@@ -211,7 +212,7 @@ class Checker:
         built = None if recorded_for is None else recorded_for.version
         linker_findings = self._explain(prediction, plugin, recorded_for)
         live = LiveView(self.environment, self.scope, prediction)
-        refused = any(finding.verdict == "incompatible" for finding in linker_findings)
+        refused = any(finding.verdict == Verdict.INCOMPATIBLE for finding in linker_findings)
         abi = AbiAnswer()
         if not refused:
             abi = judge_abi(
@@ -230,7 +231,7 @@ class Checker:
             live,
             linker_findings=linker_findings,
             abi_known=abi.known,
-            abi_unsafe=any(finding.verdict == "unsafe" for finding in abi.findings),
+            abi_unsafe=any(finding.verdict == Verdict.UNSAFE for finding in abi.findings),
             origin_told=bool(abi.unchecked),
             uses_numpy_api=manifest is not None and uses_numpy_api(elf),
             built_here=built_here,
@@ -240,7 +241,7 @@ class Checker:
             findings = self._with_releases(findings, elf, manifest, live)
         unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
         unchecked += abi.unchecked
-        answers = [answer for rule in RULES for answer in rule.applies(comparison)]
+        answers = [answer for rule in RULES for answer in rule(comparison)]
         if not refused:
             answers += judge_registrations(elf, manifest, self.environment, self.scope)
         for answer in answers:

@@ -10,6 +10,7 @@ from ..models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease, OtherD
 from ..models.errors import ElfError, UsageError
 from ..models.policy import DEFAULT, PolicyFile
 from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
+from ..models.verdict import Verdict
 from ..models.versions import order
 from ..plugin.identity import read_identity
 from ..plugin.manifest import read_embedded
@@ -112,11 +113,11 @@ def _better(chosen: list[Answer], answers: list[Answer]) -> str | None:
 
 def _unfit(elf: ElfFile) -> Finding | None:
     """Why no release would load the file, whatever it needs; the atlas is of x86-64."""
+    from ..rules.loading.file_causes import not_a_plugin_library, wrong_architecture
+
     if (elf.machine, elf.bits, elf.byte_order) != (MACHINE, 64, "little"):
         found = f"{elf.machine}, {elf.bits}-bit, {elf.byte_order}-endian"
-        return Finding(
-            rule="wrong-architecture",
-            verdict="incompatible",
+        return wrong_architecture.finding(
             subject=elf.machine,
             built=found,
             live=f"{MACHINE}, 64-bit, little-endian",
@@ -127,9 +128,7 @@ def _unfit(elf: ElfFile) -> Finding | None:
     try:
         require_plugin(elf)
     except ElfError as error:
-        return Finding(
-            rule="not-a-plugin-library",
-            verdict="incompatible",
+        return not_a_plugin_library.finding(
             subject=os.path.basename(elf.path),
             message=error.message,
             why="dlopen takes shared libraries only",
@@ -156,7 +155,7 @@ def check_release(
         identity = (embedded and embedded.manifest.plugin) or read_identity(elf)
         found = [*wanted.findings]
         unchecked = [_NO_ENVIRONMENT]
-        if wanted.verdict != "incompatible":
+        if wanted.verdict != Verdict.INCOMPATIBLE:
             unchecked += _of_machines(identity)
         if embedded is not None and wanted.verdict in TAKES and not answer.unchecked:
             found += _other_version(embedded.manifest, identity, version)

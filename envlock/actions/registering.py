@@ -54,7 +54,7 @@ def judge_registrations(
         from ..rules.ops.rules import RULES
 
         for rule in RULES:
-            answers += rule.applies(registering)
+            answers += rule(registering)
     return tuple(answers)
 
 

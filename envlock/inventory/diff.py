@@ -6,7 +6,8 @@ import os
 
 from ..models.drift import DRIFT_FORMAT, DriftDocument, Side
 from ..models.policy import DEFAULT
-from ..models.report import Unchecked, worst
+from ..models.report import Unchecked
+from ..models.verdict import worst
 from .changes import find_changes
 from .effects import join, plugin_reports
 from .sides import Facts, from_environment, resolve

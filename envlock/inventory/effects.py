@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from ..models.drift import Change, Effect
 from ..models.policy import DEFAULT
-from ..models.report import VERDICTS, Finding, Report, Unchecked
+from ..models.report import Finding, Report, Unchecked
+from ..models.verdict import Verdict
+from ..rules.catalogue import rule_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,30 +21,6 @@ if TYPE_CHECKING:
     from ..models.policy import PolicyFile
     from .recorded import Plugin
     from .sides import Facts
-
-_HARM = VERDICTS.index("unsafe")
-
-#: Rule -> what must have changed to explain its finding; all others are about TensorFlow.
-_SUBJECTS = {
-    "glibc-older": ("glibc",),
-    "glibc-too-old": ("glibc",),
-    "libstdcxx-older": ("libstdc++",),
-    "glibcxx-too-old": ("libstdc++",),
-    "python-version": ("Python",),
-    "numpy-abi": ("numpy",),
-    "wrong-architecture": ("machine", "plugin"),
-    "cpu-level": ("machine", "plugin"),
-    "file-truncated": ("plugin",),
-    "not-a-plugin-library": ("plugin",),
-    "executable-stack": ("plugin", "glibc"),
-    "stamp-mismatch": ("plugin",),
-    "stamp-forced": ("plugin",),
-    "cuda-runtime": ("finding", "library", "TensorFlow"),
-    "tensorflow-accelerator": ("TensorFlow",),
-    "missing-library": ("finding", "library"),
-    "missing-version": ("finding", "library", "libstdc++", "glibc", "TensorFlow"),
-    "library-version": ("finding", "library"),
-}
 
 
 def plugin_reports(
@@ -141,7 +119,7 @@ def join(
         recorded = plugin_paths.get(report.plugin.path, report.plugin.path)
         for finding in report.findings:
             index = _explains(changes, finding, recorded)
-            if index is None or VERDICTS.index(finding.verdict) < _HARM:
+            if index is None or finding.verdict < Verdict.UNSAFE:
                 continue
             effects.setdefault(index, []).append(
                 Effect(
@@ -156,7 +134,7 @@ def join(
     for index, change in enumerate(changes):
         found = effects.get(index)
         if found:
-            found.sort(key=lambda effect: (-VERDICTS.index(effect.verdict), effect.plugin))
+            found.sort(key=lambda effect: (-effect.verdict.rank, effect.plugin))
             change = change.replace(verdict=found[0].verdict, effects=tuple(found))
         joined.append(change)
     return tuple(sorted(joined, key=_order))
@@ -165,13 +143,14 @@ def join(
 def _order(change: Change) -> tuple[int, int, str, str]:
     from ..models.drift import CHANGED_PARTS
 
-    severity = -VERDICTS.index(change.verdict)
+    severity = -change.verdict.rank
     return severity, CHANGED_PARTS.index(change.part), change.subject.lower(), change.kind
 
 
 def _explains(changes: Sequence[Change], finding: Finding, plugin: str) -> int | None:
     """The change that a finding comes from; None where nothing that changed explains it."""
-    for subject in (*_SUBJECTS.get(finding.rule, ("finding", "TensorFlow")), "plugin"):
+    rule = rule_of(finding.rule)
+    for subject in (*(rule.changes if rule is not None else ()), "plugin"):
         for index, change in enumerate(changes):
             if _fits(change, subject, finding, plugin):
                 return index

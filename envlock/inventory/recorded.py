@@ -11,6 +11,7 @@ from ..actions.checking import needs_digest, unreadable_report
 from ..binary.elf import ElfFile
 from ..models.errors import InputError
 from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
+from ..models.verdict import Verdict
 from ..models.versions import minor
 from ..plugin.identity import read_identity, uses_numpy_api
 from ..plugin.manifest import read_embedded
@@ -210,7 +211,7 @@ class Judge:
             linker_findings=tuple(linker or ()),
             # Symbols that no atlas could be asked for are no match either.
             abi_known=abi.known and (linker is not None or self._same_minor(manifest)),
-            abi_unsafe=any(finding.verdict == "unsafe" for finding in abi.findings),
+            abi_unsafe=any(finding.verdict == Verdict.UNSAFE for finding in abi.findings),
             origin_told=bool(abi.unchecked),
             uses_numpy_api=manifest is not None and uses_numpy_api(elf),
         )
@@ -267,7 +268,7 @@ class Judge:
             self._view,
             # Between minor releases symbols go, which nobody looked for.
             abi_known=abi.known and self._same_minor(manifest),
-            abi_unsafe=any(finding.verdict == "unsafe" for finding in findings),
+            abi_unsafe=any(finding.verdict == Verdict.UNSAFE for finding in findings),
             # Whether it does is not known: an answer that fits both cases is looked for below.
             uses_numpy_api=True,
         )
@@ -315,14 +316,18 @@ class Judge:
         self, finding: Finding, interface_known: bool, unchecked: list[Unchecked]
     ) -> Iterator[Finding]:
         """A rule's finding, with only as much claimed as can be known without the file."""
-        if finding.rule == "tensorflow-version" and finding.verdict == "unsafe" and interface_known:
+        if (
+            finding.rule == "tensorflow-version"
+            and finding.verdict == Verdict.UNSAFE
+            and interface_known
+        ):
             yield finding.replace(
                 why="the classes that its stamp names are the same in both, but whether this "
                 "release exports every symbol that it needs is not known without its file"
             )
         elif finding.rule != "numpy-abi":
             yield finding
-        elif finding.verdict == "drifted":
+        elif finding.verdict == Verdict.DRIFTED:
             why = "numpy's C API is compatible between the two, should the plugin use it"
             yield finding.replace(why=why)
         else:
@@ -336,7 +341,7 @@ class Judge:
             )
             if finding.live is not None:
                 why = "whether that breaks it is not known without the plugin's file"
-                yield finding.replace(verdict="drifted", why=why, remedy=None)
+                yield finding.replace(verdict=Verdict.DRIFTED, why=why, remedy=None)
 
     # --- both ------------------------------------------------------------------------------------
 
@@ -350,7 +355,7 @@ class Judge:
         for rule in RULES:
             if rule.id == "python-version" and self._facts.python is None:
                 continue
-            for answer in rule.applies(comparison):
+            for answer in rule(comparison):
                 if isinstance(answer, Finding):
                     findings.append(answer)
                 else:

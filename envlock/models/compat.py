@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .record import Record
-from .report import VERDICTS, Finding, PluginSummary, Unchecked
+from .report import Finding, PluginSummary, Unchecked
+from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class CompatRelease(Record):
     tensorflow: str
     distribution: str
     added: bool = False  # from an atlas that the user added
-    verdict: str
+    verdict: Verdict
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"verdict": VERDICTS}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .record import Record
-from .report import VERDICTS, Report, Unchecked
+from .report import Report, Unchecked
 from .shown import ErrorInfo
+from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Effect(Record):
 
     plugin: str
     rule: str
-    verdict: str
+    verdict: Verdict
     message: str
     remedy: str | None = None
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"verdict": VERDICTS}
@@ -53,7 +54,7 @@ class Change(Record):
     after: str | None = None
     message: str
     details: tuple[str, ...] = ()
-    verdict: str = "drifted"
+    verdict: Verdict = Verdict.DRIFTED
     effects: tuple[Effect, ...] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "part": CHANGED_PARTS,
@@ -68,7 +69,7 @@ class DriftDocument(Record):
     format: str
     before: Side
     after: Side
-    verdict: str | None  # None: an input could not be read
+    verdict: Verdict | None  # None: an input could not be read
     changes: tuple[Change, ...] = ()
     reports: tuple[Report, ...] = ()  # the plugins of the environment after the change
     unchecked: tuple[Unchecked, ...] = ()

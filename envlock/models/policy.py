@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .record import Record
-from .report import VERDICTS
+from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class PolicyFile(Record):
     """A policy as it stands in a file, and the form all policies have inside envlock."""
 
     format: str = POLICY_FORMAT
-    fail_on: str = "unsafe"  # the mildest verdict that refuses; "never" only reports
+    fail_on: str = Verdict.UNSAFE  # the mildest verdict that refuses; "never" only reports
     require_stamp: bool = False  # an unstamped plugin is refused
     trust: tuple[str, ...] = ()  # files or folders of public keys; one of them has to have signed
     rules: tuple[RuleSetting, ...] = ()
@@ -39,13 +39,13 @@ class PolicyFile(Record):
         "fail_on": (*VERDICTS[1:], NEVER),
     }
 
-    def fails(self, verdict: str | None) -> bool:
+    def fails(self, verdict: Verdict | None) -> bool:
         """Whether a verdict refuses; an unreadable input (None) always does."""
         if verdict is None:
             return True
         if self.fail_on == NEVER:
             return False
-        return VERDICTS.index(verdict) >= VERDICTS.index(self.fail_on)
+        return verdict >= self.fail_on
 
     def refuses(self, report: Report) -> bool:
         """Whether a plugin is refused: for its verdict, or for what the policy demands besides.
@@ -61,10 +61,10 @@ class PolicyFile(Record):
 
 def breaks_trust(finding: Finding) -> bool:
     """Whether a finding is about a signature, and not softened by a policy."""
-    return finding.rule.startswith(TRUST_RULES) and finding.verdict in ("unsafe", "incompatible")
+    return finding.rule.startswith(TRUST_RULES) and finding.verdict >= Verdict.UNSAFE
 
 
 DEFAULT = PolicyFile()
-STRICT = PolicyFile(fail_on="drifted")
+STRICT = PolicyFile(fail_on=Verdict.DRIFTED)
 LENIENT = PolicyFile(fail_on=NEVER)
 NAMED = {"default": DEFAULT, "strict": STRICT, "lenient": LENIENT}

@@ -6,13 +6,15 @@ plugin, and the gate has to start faster than that. Annotations are read as text
 by `field_types`; the strict decoder below and the pydantic models of `envlock.models.schema`
 are both built from that, so there is one definition and two readers of it.
 
-Annotations may be `str`, `int`, `bool`, `object` (any JSON value), another record's name,
+Annotations may be `str`, `int`, `bool`, `Verdict`, `object` (any JSON value), another record's name,
 `tuple[T, ...]`, `dict[str, T]` and `T | None`.
 """
 
 from __future__ import annotations
 
 import sys
+
+from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ class Record:
 
 
 class FieldType:
-    """One parsed annotation: `kind` is str, int, bool, object, record, array, table or optional."""
+    """One parsed annotation: `kind` is str, int, bool, Verdict, object, record, array, table or optional."""
 
     __slots__ = ("inner", "kind", "record")
 
@@ -98,7 +100,7 @@ class FieldType:
         self.record = record
 
 
-_SCALARS = {"str", "int", "bool", "object"}
+_SCALARS = {"str", "int", "bool", "object", "Verdict"}
 _cache: dict[type[Record], dict[str, FieldType]] = {}
 
 
@@ -169,6 +171,9 @@ def _decode_value(kind: FieldType, value: object, path: str) -> object:
         return None if value is None else _decode_value(kind.inner, value, path)
     if name == "str":
         return _check_text(_expect(value, str, path), path)
+    if name == "Verdict":
+        word = _expect(value, str, path)
+        return Verdict(word) if word in VERDICTS else word  # refused by its record's choices
     if name == "int":
         number: int = _expect(value, int, path)
         if not -INT_LIMIT <= number < INT_LIMIT:
@@ -231,4 +236,6 @@ def _encode_value(value: object, sparse: bool) -> Any:
         return [_encode_value(item, sparse) for item in value]
     if isinstance(value, dict):
         return {key: _encode_value(item, sparse) for key, item in value.items()}
+    if isinstance(value, Verdict):
+        return str(value)
     return value

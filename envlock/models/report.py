@@ -3,75 +3,21 @@
 from __future__ import annotations
 
 from .record import Record
+from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import ClassVar, Generic, TypeVar
-
-    Seen = TypeVar("Seen")
-    Said = TypeVar("Said")
-else:
-    # `typing` is too slow to import for the gate.
-    Seen = Said = None
-
-    class Generic:
-        """Takes parameters, and is nothing at run time."""
-
-        __slots__ = ()
-
-        def __class_getitem__(cls, _):
-            return cls
-
+    from collections.abc import Mapping
+    from typing import ClassVar
 
 REPORT_FORMAT = "envlock.report/1"
-
-#: Rising order: a report's verdict is its worst finding's.
-VERDICTS = ("compatible", "drifted", "unsafe", "incompatible")
-
-
-def worst(verdicts: Iterable[str]) -> str:
-    """The worst of some verdicts; "compatible" where there are none."""
-    return max(verdicts, key=VERDICTS.index, default=VERDICTS[0])
-
-
-class RuleText:
-    """What the `rule` of a finding means: a stable id, what it is about, why it matters.
-
-    `severity` is the worst verdict that the rule gives.
-    """
-
-    __slots__ = ("id", "severity", "title", "why")
-
-    def __init__(self, id: str, title: str, why: str, severity: str) -> None:
-        self.id = id
-        self.title = title
-        self.why = why
-        self.severity = severity
-
-
-class Rule(RuleText, Generic[Seen, Said]):
-    """A rule with the function that decides: from what it sees to what it says."""
-
-    __slots__ = ("applies",)
-
-    def __init__(
-        self,
-        id: str,
-        title: str,
-        why: str,
-        applies: Callable[[Seen], Said],
-        severity: str = "incompatible",
-    ) -> None:
-        super().__init__(id, title, why, severity)
-        self.applies = applies
 
 
 class Finding(Record):
     """One rule's answer: what differs, both values, why it matters, what to do."""
 
     rule: str
-    verdict: str
+    verdict: Verdict
     subject: str
     built: str | None = None
     live: str | None = None
@@ -115,7 +61,7 @@ class Report(Record):
 
     plugin: PluginSummary
     environment: EnvironmentSummary
-    verdict: str | None
+    verdict: Verdict | None
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"verdict": VERDICTS}

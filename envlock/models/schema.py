@@ -37,11 +37,11 @@ def _annotation(kind: FieldType) -> Any:
         from typing import Annotated
 
         return Annotated[int, _Int]
-    return {"str": str, "bool": bool, "object": Any}[kind.kind]
+    return {"str": str, "bool": bool, "object": Any, "Verdict": str}[kind.kind]
 
 
 def _with_choices(annotation: Any, optional: bool, allowed: tuple[str, ...]) -> Any:
-    literal = Literal[allowed]  # type: ignore[valid-type]
+    literal = Literal[tuple(map(str, allowed))]  # type: ignore[valid-type]
     return Optional[literal] if optional else literal
 
 
@@ -61,7 +61,8 @@ def model_for(cls: type[Record]) -> type[BaseModel]:
                 elif isinstance(default, Record):
                     fields[name] = (annotation, Field(default_factory=model_for(type(default))))
                 else:
-                    fields[name] = (annotation, default)
+                    plain = str(default) if isinstance(default, str) else default
+                    fields[name] = (annotation, plain)
             else:
                 fields[name] = (annotation, ...)
         summary = (cls.__doc__ or cls.__name__).strip().splitlines()[0]

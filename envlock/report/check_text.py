@@ -70,7 +70,7 @@ def findings_lines(findings: Sequence[Finding]) -> list[str]:
 
 def report_text(report: Report, *, verbose: bool = True) -> str:
     """A whole report; ends with a newline. Harmless findings come last."""
-    from ..models.report import VERDICTS
+    from ..models.verdict import VERDICTS
 
     lines = [headline(report)]
     if report.plugin.signed_by is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..models.report import VERDICTS
+from ..models.verdict import VERDICTS
 from . import words
 
 TYPE_CHECKING = False

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..models.drift import Change
     from ..models.policy import PolicyFile
     from ..models.report import Finding, Report
+    from ..models.verdict import Verdict
     from .formats import Document
 
 SCHEMA = (
@@ -113,7 +114,7 @@ def _spelled(identifier: str) -> str:
     return " ".join([first if first in _NAMES.values() else first.capitalize(), *rest])
 
 
-def _level(verdict: str, policy: PolicyFile | None) -> str:
+def _level(verdict: Verdict, policy: PolicyFile | None) -> str:
     if verdict == "incompatible" or (policy is not None and policy.fails(verdict)):
         return "error"
     return {"unsafe": "warning", "drifted": "note", "compatible": "none"}[verdict]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..models.drift import DriftDocument
 from ..models.errors import printable
-from ..models.report import VERDICTS
-from ..models.report import worst as worst_verdict
+from ..models.verdict import VERDICTS
+from ..models.verdict import worst as worst_verdict
 from .check_text import headline
 
 TYPE_CHECKING = False

@@ -8,7 +8,7 @@ import os
 from ..models.errors import PolicyError
 from ..models.policy import NAMED, PolicyFile, breaks_trust
 from ..models.record import ValidationError, decode
-from ..models.report import worst
+from ..models.verdict import Verdict, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def apply_policy(findings: tuple[Finding, ...], policy: PolicyFile) -> tuple[Fin
     for finding in findings:
         verdict = settings.get(finding.rule, finding.verdict)
         if verdict != "ignore":
-            kept.append(finding.replace(verdict=verdict) if verdict != finding.verdict else finding)
+            kept.append(finding.replace(verdict=Verdict(verdict)))
     return tuple(kept)
 
 
-def verdict_of(findings: tuple[Finding, ...]) -> str:
+def verdict_of(findings: tuple[Finding, ...]) -> Verdict:
     """The worst verdict among findings; "compatible" where there are none."""
     return worst(finding.verdict for finding in findings)
 

@@ -7,6 +7,7 @@ interface fits, which is what `compat` says of it.
 from __future__ import annotations
 
 from ..models.errors import InputError
+from ..models.verdict import Verdict
 from ..models.versions import order
 from .installing import Place, elsewhere, pythons
 
@@ -19,18 +20,6 @@ if TYPE_CHECKING:
     from ..models.manifest import Manifest
     from ..models.report import Finding
 
-#: Findings that another TensorFlow settles.
-SETTLED = (
-    "tensorflow-skew",
-    "gpu-build",
-    "c-api-missing",
-    "abi-class-size",
-    "abi-class-layout",
-    "abi-virtual-table",
-)
-#: Told of a plugin that is for another TensorFlow, whose flags are right there: rebuilding with
-#: other flags would only keep it from working anywhere.
-FLAGS = ("cxx11-abi", "string-view-std")
 #: Distributions that a remedy prefers where neither is installed.
 _PUBLIC = ("tensorflow", "tensorflow-cpu")
 #: Releases that a remedy lists.
@@ -89,15 +78,19 @@ def with_releases(
     findings: list[Finding], elf: ElfFile, manifest: Manifest | None, live: Target
 ) -> list[Finding]:
     """The same findings; where another TensorFlow is the remedy, it names those that fit."""
-    if not any(f.rule in SETTLED and f.verdict != "drifted" for f in findings):
+    from .base import ALWAYS, WITH_SKEW
+    from .catalogue import rule_of
+
+    kinds = {finding.rule: rule_of(finding.rule) for finding in findings}
+    settled = {id for id, rule in kinds.items() if rule is not None and rule.release == ALWAYS}
+    if not any(f.rule in settled and f.verdict != Verdict.DRIFTED for f in findings):
         return findings
     fits = _fits(elf, manifest, live)
     if fits is None:
         return findings
     remedy = _remedy(fits, manifest, live)
-    settled: tuple[str, ...] = SETTLED
-    if fits.releases and any(f.rule == "tensorflow-skew" for f in findings):
-        settled += FLAGS
+    if fits.releases and "tensorflow-skew" in kinds:
+        settled |= {id for id, rule in kinds.items() if rule and rule.release == WITH_SKEW}
     return [f.replace(remedy=remedy) if f.rule in settled else f for f in findings]
 
 

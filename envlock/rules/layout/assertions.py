@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ...models.report import Finding
 from ...models.versions import order
+from .texts import ASSERTION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def assertion_findings(elf: ElfFile, version: str) -> list[Finding]:
 
 def failing(version: str) -> Finding:
     """The finding for one release."""
-    return Finding(
-        rule="abi-assertion",
-        verdict="unsafe",
+    return ASSERTION.finding(
         subject="tensorflow::core::RefCounted",
         built="without NDEBUG",
         live="with NDEBUG",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from ...atlas import link
 from ...models.dependencies import Dependencies
-from ...models.report import Finding, Unchecked, worst
+from ...models.report import Finding, Unchecked
+from ...models.verdict import worst
 from ..loading.case import flags, plural
+from ..loading.symbol_causes import not_linked_to_framework
 from .assertions import concerns, failing
 from .findings import compare
+from .texts import LINK_LIBRARY, LINK_SYMBOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from ...atlas.format import Atlas, Release
     from ...atlas.link import Missing, Wants
+    from ..base import Rule
     from .suspects import Suspects
 
 
@@ -75,12 +79,12 @@ def _link_findings(lack: Missing, release: Release, built: str | None) -> list[F
     if lack.libraries:
         text = f"{name} has no library `{lack.libraries[0]}`"
         why = "the dynamic linker refuses a plugin whose libraries it does not find"
-        found.append(_lacking("link-library", lack.libraries, text, why, release, built))
+        found.append(_lacking(LINK_LIBRARY, lack.libraries, text, why, release, built))
     if lack.symbols:
         count = plural(len(lack.symbols), "symbol")
         text = f"{name} does not export {count} that the plugin needs"
         why = "the dynamic linker refuses a plugin with an unresolved symbol"
-        found.append(_lacking("link-symbol", lack.symbols, text, why, release, built))
+        found.append(_lacking(LINK_SYMBOL, lack.symbols, text, why, release, built))
     # Where a library that it is linked to is missing, that is why it does not see the symbols.
     if lack.hidden and not lack.libraries:
         found.append(_not_linked(lack, name, release.version))
@@ -90,9 +94,7 @@ def _link_findings(lack: Missing, release: Release, built: str | None) -> list[F
 def _not_linked(lack: Missing, name: str, version: str) -> Finding:
     library = lack.hidden[0][1]
     count = plural(len(lack.hidden), "symbol")
-    return Finding(
-        rule="not-linked-to-framework",
-        verdict="incompatible",
+    return not_linked_to_framework.finding(
         subject=library,
         live=version,
         message=f"the plugin is not linked to `{library}`, by which {name} exports {count} that "
@@ -106,11 +108,9 @@ def _not_linked(lack: Missing, name: str, version: str) -> Finding:
 
 
 def _lacking(
-    rule: str, names: Sequence[str], message: str, why: str, release: Release, built: str | None
+    rule: Rule, names: Sequence[str], message: str, why: str, release: Release, built: str | None
 ) -> Finding:
-    return Finding(
-        rule=rule,
-        verdict="incompatible",
+    return rule.finding(
         subject=names[0],
         built=built,
         live=release.version,

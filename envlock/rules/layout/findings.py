@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ...models.report import Finding, Unchecked
+from ...models.verdict import Verdict
 from .compare import Drift, drifts
+from .texts import CLASS_LAYOUT, CLASS_SIZE, VIRTUAL_TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 
     from ...atlas.format import Atlas, Release, Shape
     from ...models.dependencies import Dependencies
+    from ..base import Rule
 
 #: Virtual functions that TensorFlow calls only when a program asks for what they do. A plugin
 #: whose slot of one of them moved works until then, so this alone is not `unsafe`.
@@ -28,13 +31,13 @@ WEAK = (
     "tensorflow::core::WeakRefCounted::WeakRefData",
 )
 _RULES = {
-    "size": "abi-class-size",
-    "member": "abi-class-layout",
-    "type": "abi-class-layout",
-    "form": "abi-class-layout",
-    "slot": "abi-virtual-table",
-    "table": "abi-virtual-table",
-    "appended": "abi-virtual-table",
+    "size": CLASS_SIZE,
+    "member": CLASS_LAYOUT,
+    "type": CLASS_LAYOUT,
+    "form": CLASS_LAYOUT,
+    "slot": VIRTUAL_TABLE,
+    "table": VIRTUAL_TABLE,
+    "appended": VIRTUAL_TABLE,
 }
 
 
@@ -51,21 +54,21 @@ def compare(
     it is looked up, if that is another atlas.
     """
     found, unseen = drifts(dependencies, atlas, live.abi)
-    groups: dict[tuple[str, str, str], list[Drift]] = {}
+    groups: dict[tuple[str, Rule, Verdict], list[Drift]] = {}
     if origin is None and built is not None:
         same = atlas.find(built)
         origin = None if same is None else (atlas, same)
     for drift in found:
         verdict = severity(drift)
         if drift.kind == "size" and origin is not None and _weakly(drift, atlas, origin, live):
-            verdict = "drifted"
+            verdict = Verdict.DRIFTED
         groups.setdefault((drift.cls, _RULES[drift.kind], verdict), []).append(drift)
     via = {use.name: use.via for use in dependencies.classes}
     findings = [
         _finding(cls, rule, verdict, group, atlas, origin, live, built, via.get(cls))
         for (cls, rule, verdict), group in groups.items()
     ]
-    findings.sort(key=lambda f: (f.verdict != "unsafe", f.rule, f.subject))
+    findings.sort(key=lambda f: (f.verdict != Verdict.UNSAFE, f.rule, f.subject))
     unchecked = []
     if unseen:
         unchecked.append(
@@ -80,15 +83,15 @@ def compare(
     return findings, unchecked
 
 
-def severity(drift: Drift) -> str:
+def severity(drift: Drift) -> Verdict:
     """`unsafe`, or `drifted` where TensorFlow does not reach the difference by itself."""
     if drift.kind in ("appended", "type") or drift.cls in WEAK:
-        return "drifted"
+        return Verdict.DRIFTED
     if drift.kind in ("slot", "table"):
         optional = OPTIONAL.get(drift.cls, ())
         if optional and drift.what.startswith(optional):
-            return "drifted"
-    return "unsafe"
+            return Verdict.DRIFTED
+    return Verdict.UNSAFE
 
 
 def _weakly(drift: Drift, atlas: Atlas, origin: tuple[Atlas, Release], live: Release) -> bool:
@@ -126,8 +129,8 @@ class _Parts:
 
 def _finding(
     cls: str,
-    rule: str,
-    verdict: str,
+    rule: Rule,
+    verdict: Verdict,
     group: Sequence[Drift],
     atlas: Atlas,
     origin: tuple[Atlas, Release] | None,
@@ -140,7 +143,7 @@ def _finding(
     short = cls.removeprefix("tensorflow::") if hasattr(str, "removeprefix") else cls
     then = f"TensorFlow {built}" if built else "the build"
     now = f"TensorFlow {live.version}"
-    if rule == "abi-class-size":
+    if rule is CLASS_SIZE:
         drift = group[0]
         text = f"`{short}` is {drift.built} bytes in {then} and {drift.live} in {now}"
         why = (
@@ -148,7 +151,7 @@ def _finding(
             "much as it thinks they have"
         )
         values = drift.built, drift.live
-    elif rule == "abi-class-layout":
+    elif rule is CLASS_LAYOUT:
         text = _layout_text(short, group, before, after, then, now)
         why = "the offset is compiled into the plugin, it reads and writes another member there"
         values = _places(group, "built"), _places(group, "live")
@@ -162,8 +165,7 @@ def _finding(
             text += f" ({len(group)} functions moved)"
         why = "a virtual call goes by slot number, so another function is called"
         values = _places(group, "built"), _places(group, "live")
-    return Finding(
-        rule=rule,
+    return rule.finding(
         verdict=verdict,
         subject=cls,
         built=values[0],

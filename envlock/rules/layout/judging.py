@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ...models.errors import InputError
 from ...models.report import Finding, Unchecked
+from ...models.verdict import Verdict
 from ...plugin.identity import is_runtime, read_identity
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 #: Verdicts of releases that take a plugin.
-TAKES = ("compatible", "drifted")
+TAKES = (Verdict.COMPATIBLE, Verdict.DRIFTED)
 
 
 class AbiAnswer:
@@ -296,7 +297,7 @@ def compiled_otherwise(
     from .findings import compare
 
     findings, _ = compare(recorded, known.atlas, known.release)
-    return demangled([finding for finding in findings if finding.verdict == "unsafe"])
+    return demangled([finding for finding in findings if finding.verdict == Verdict.UNSAFE])
 
 
 def record_dependencies(

@@ -7,6 +7,7 @@ plugin's own code fits equally well. Where all of them agree with the live one, 
 from __future__ import annotations
 
 from ...models.report import Finding, Unchecked
+from ...models.verdict import Verdict
 from ...plugin.dependencies.analyse import Evidence, dependencies
 from ...plugin.dependencies.narrow import contradictions, explained, narrow
 from .findings import compare
@@ -83,7 +84,7 @@ class Suspects:
 
 
 def _weight(findings: Sequence[Finding]) -> tuple[int, int]:
-    return sum(f.verdict == "unsafe" for f in findings), len(findings)
+    return sum(f.verdict == Verdict.UNSAFE for f in findings), len(findings)
 
 
 def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = False) -> bool:
@@ -102,7 +103,10 @@ def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = Fa
     if all(own < other or (asserted and own == other) for other in public):
         return True
     return any(
-        all(finding.verdict != "unsafe" for finding in suspects.compared(one, needed, added, live))
+        all(
+            finding.verdict != Verdict.UNSAFE
+            for finding in suspects.compared(one, needed, added, live)
+        )
         for one, needed in suspects.needs
     )
 

@@ -1,53 +1,53 @@
-"""What the findings about the binary interface mean; the functions are in `findings` and `compat`."""
+"""The rules about the binary interface; `findings`, `assertions` and `releases` make their findings."""
 
 from __future__ import annotations
 
-from ...models.report import RuleText
+from ...models.verdict import Verdict
+from ..base import ALWAYS, Rules
 
-RULES: tuple[RuleText, ...] = (
-    RuleText(
-        "abi-class-size",
-        "A class that the plugin creates has another size",
-        "The plugin provides the memory of such objects itself (on the stack, inside its own "
-        "objects, or by calling `new`), and TensorFlow's code writes as much as it thinks they have.",
-        "unsafe",
-    ),
-    RuleText(
-        "abi-class-layout",
-        "A member that the plugin reads or writes directly has moved",
-        "Accessors such as `OpKernelContext::num_inputs()` are inlined into the plugin, with the "
-        "offsets of the release that it was built with. In another release another member stands "
-        "there. Only members that the plugin really touches count.",
-        "unsafe",
-    ),
-    RuleText(
-        "abi-virtual-table",
-        "A virtual function that the plugin calls or overrides has another slot",
-        "Virtual calls go by slot number. Where functions were inserted, removed or reordered, "
-        "another function is called, in the plugin or in TensorFlow. Functions appended behind all "
-        "others, and slots that TensorFlow calls only on request, are reported as drift.",
-        "unsafe",
-    ),
-    RuleText(
-        "abi-assertion",
-        "An assertion that is compiled into the plugin fails in this TensorFlow",
-        "Up to 2.7, TensorFlow's `Unref` resets a reference count only where NDEBUG is not defined, "
-        "and public builds define it. A dataset compiled without it checks the count in its "
-        "destructor. Other differences in NDEBUG were never seen to matter.",
-        "unsafe",
-    ),
-    RuleText(
-        "link-library",
-        "A release has no library that the plugin needs",
-        "Told by `compat` for releases that are not installed: none of the release's libraries has "
-        "the name that the plugin asks for.",
-        "incompatible",
-    ),
-    RuleText(
-        "link-symbol",
-        "A release does not export a symbol that the plugin needs",
-        "Told by `compat` for releases that are not installed: the plugin would fail to load with "
-        "an undefined symbol.",
-        "incompatible",
-    ),
+RULES = Rules("layout")
+CLASS_SIZE = RULES.add(
+    "abi-class-size",
+    "Class size differs",
+    "The plugin provides the memory of such objects itself (on the stack, inside its own "
+    "objects, or by calling `new`), and TensorFlow's code writes as much as it thinks they have.",
+    Verdict.UNSAFE,
+    release=ALWAYS,
+)
+CLASS_LAYOUT = RULES.add(
+    "abi-class-layout",
+    "A member that the plugin reads or writes directly has moved",
+    "Accessors such as `OpKernelContext::num_inputs()` are inlined into the plugin, with the "
+    "offsets of the release that it was built with. In another release another member stands "
+    "there. Only members that the plugin really touches count.",
+    Verdict.UNSAFE,
+    release=ALWAYS,
+)
+VIRTUAL_TABLE = RULES.add(
+    "abi-virtual-table",
+    "A virtual function that the plugin calls or overrides has another slot",
+    "Virtual calls go by slot number. Where functions were inserted, removed or reordered, "
+    "another function is called, in the plugin or in TensorFlow. Functions appended behind all "
+    "others, and slots that TensorFlow calls only on request, are reported as drift.",
+    Verdict.UNSAFE,
+    release=ALWAYS,
+)
+ASSERTION = RULES.add(
+    "abi-assertion",
+    "An assertion that is compiled into the plugin fails in this TensorFlow",
+    "Up to 2.7, TensorFlow's `Unref` resets a reference count only where NDEBUG is not defined, "
+    "and public builds define it. A dataset compiled without it checks the count in its "
+    "destructor. Other differences in NDEBUG were never seen to matter.",
+    Verdict.UNSAFE,
+)
+LINK_LIBRARY = RULES.add(
+    "link-library",
+    "A release has no library that the plugin needs",
+    "Reported only by `envlock compat`: none of the release's libraries has "
+    "the name that the plugin asks for.",
+)
+LINK_SYMBOL = RULES.add(
+    "link-symbol",
+    "A release does not export a symbol that the plugin needs",
+    "Reported only by `envlock compat`: the plugin would fail to load with an undefined symbol.",
 )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ...models.report import Rule
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Optional, Protocol
+    from typing import Protocol
 
     from ...linker.library import Library
     from ...linker.prediction import MissingLibrary, MissingSymbol, MissingVersion, Prediction
@@ -41,10 +39,6 @@ if TYPE_CHECKING:
         @property
         def tensorflow(self) -> InstalledTensorFlow | None: ...
 
-    #: One reason for which dlopen refuses, and the function that finds it.
-    Cause = Rule["Case", Optional[Finding]]
-else:
-    Cause = Rule
 
 #: Function names whose exports are remembered for the next plugin.
 MOST_KNOWN = 4096

@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from ...linker.prediction import Prediction
     from ...models.manifest import PluginIdentity, TensorFlowFacts
     from ...models.report import Finding
-    from .case import Cause, EnvironmentFacts
+    from ..base import Rule
+    from .case import EnvironmentFacts
 
 
-def all_causes() -> tuple[Cause, ...]:
+def all_causes() -> tuple[Rule, ...]:
     """Every cause, in the order in which they look at a case."""
-    from .file_causes import FILE_CAUSES, LAST_RESORT
-    from .library_causes import LIBRARY_CAUSES
-    from .symbol_causes import SYMBOL_CAUSES
+    from . import file_causes, library_causes, symbol_causes
 
-    return (*FILE_CAUSES, *LIBRARY_CAUSES, *SYMBOL_CAUSES, LAST_RESORT)
+    return (
+        *file_causes.RULES,
+        *library_causes.RULES,
+        *symbol_causes.RULES,
+        *file_causes.LAST,
+    )
 
 
 def explain(
@@ -42,7 +46,7 @@ def explain(
 
     case = Case(prediction, plugin, environment, recorded)
     for cause in all_causes():
-        finding = cause.applies(case)
+        finding: Finding | None = cause(case)
         if finding is not None:
             case.findings.append(finding)
     return tuple(case.findings)

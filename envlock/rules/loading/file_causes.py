@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from ...models.report import Finding
-from .case import Case, Cause, plural
+from ...models.verdict import Verdict
+from ..base import Rules
+from .case import Case, plural
+
+RULES = Rules("loading")
+#: Looked at behind all others.
+LAST = Rules("loading")
 
 
-def _wrong_architecture(case: Case) -> Finding | None:
+@RULES.rule(
+    "wrong-architecture",
+    "The plugin is for another processor, word size or byte order",
+    "The dynamic linker passes over such a file, so that its own message reads as if the file "
+    "did not exist (`No such file or directory`) or names an ELF class.",
+    changes=(
+        "machine",
+        "plugin",
+    ),
+)
+def wrong_architecture(case: Case) -> Finding | None:
     prediction, plugin = case.prediction, case.plugin
     scope = prediction.scope
     if scope is None or prediction.reason not in ("class", "machine", "header"):
@@ -16,9 +32,7 @@ def _wrong_architecture(case: Case) -> Finding | None:
     live = f"{scope.machine}, {host.bits}-bit, {host.byte_order}-endian"
     if built == live or prediction.missing_libraries:
         return None
-    return Finding(
-        rule="wrong-architecture",
-        verdict="incompatible",
+    return wrong_architecture.finding(
         subject=case.name,
         built=built,
         live=live,
@@ -28,22 +42,26 @@ def _wrong_architecture(case: Case) -> Finding | None:
     )
 
 
-def _truncated(case: Case) -> Finding | None:
+@RULES.rule(
+    "file-truncated",
+    "The file is cut off",
+    "The dynamic linker maps segments without asking for the file's size; the first access "
+    "behind the end kills the process with SIGBUS. No exception is raised.",
+    changes=("plugin",),
+)
+def file_truncated(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason != "truncated":
         if not prediction.cut_off:
             return None
-        return Finding(
-            rule="file-truncated",
-            verdict="unsafe",
+        return file_truncated.finding(
+            verdict=Verdict.UNSAFE,
             subject=case.name,
             message=f"the last {plural(prediction.cut_off, 'byte')} of the file are missing",
             why="the dynamic linker takes it, but what is missing reads as zeros",
             remedy="get the file again: pip install --force-reinstall --no-cache-dir PACKAGE",
         )
-    return Finding(
-        rule="file-truncated",
-        verdict="incompatible",
+    return file_truncated.finding(
         subject=case.name,
         message=prediction.error or "the file is cut off",
         why="the process would die of SIGBUS, no exception is raised",
@@ -51,15 +69,20 @@ def _truncated(case: Case) -> Finding | None:
     )
 
 
-def _not_a_library(case: Case) -> Finding | None:
+@RULES.rule(
+    "not-a-plugin-library",
+    "The file is an executable or has no dynamic section",
+    "dlopen takes shared libraries only: no executables (also position-independent ones), no "
+    "separate debug files, no file whose header or segments break the format's rules.",
+    changes=("plugin",),
+)
+def not_a_plugin_library(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason not in ("flags", "header") or case.findings:
         return None
     if prediction.missing_libraries:
         return None  # it is a library that the plugin needs
-    return Finding(
-        rule="not-a-plugin-library",
-        verdict="incompatible",
+    return not_a_plugin_library.finding(
         subject=case.name,
         message=f"the file is no library that dlopen takes: {prediction.error}",
         why="only shared libraries (ET_DYN, not PIE, with a dynamic section) can be loaded",
@@ -67,12 +90,20 @@ def _not_a_library(case: Case) -> Finding | None:
     )
 
 
-def _stack(case: Case) -> Finding | None:
+@RULES.rule(
+    "executable-stack",
+    "A library asks for an executable stack",
+    "The flag usually comes from one assembly file without a `.note.GNU-stack` section. From "
+    "glibc 2.41 on dlopen refuses such a library.",
+    changes=(
+        "plugin",
+        "glibc",
+    ),
+)
+def executable_stack(case: Case) -> Finding | None:
     if case.prediction.reason != "stack":
         return None
-    return Finding(
-        rule="executable-stack",
-        verdict="incompatible",
+    return executable_stack.finding(
         subject=case.name,
         message="the plugin or a library it needs asks for an executable stack, this glibc refuses",
         why="since glibc 2.41 dlopen does not make the stack executable any more",
@@ -80,12 +111,20 @@ def _stack(case: Case) -> Finding | None:
     )
 
 
-def _processor(case: Case) -> Finding | None:
+@RULES.rule(
+    "cpu-level",
+    "A library is marked for a newer processor",
+    "A GNU property names the x86-64 level (v2, v3, v4) that the code needs; the dynamic "
+    "linker refuses the library on a processor below it.",
+    changes=(
+        "machine",
+        "plugin",
+    ),
+)
+def cpu_level(case: Case) -> Finding | None:
     if case.prediction.reason != "isa":
         return None
-    return Finding(
-        rule="cpu-level",
-        verdict="incompatible",
+    return cpu_level.finding(
         subject=case.name,
         message="the file is marked for a higher x86-64 level than this processor has",
         why=f"dlopen answers `{case.prediction.error}`",
@@ -93,14 +132,19 @@ def _processor(case: Case) -> Finding | None:
     )
 
 
-def _static_tls(case: Case) -> Finding | None:
+@RULES.rule(
+    "static-tls",
+    "Thread-local variables do not fit in static TLS",
+    "Code compiled for the initial-exec TLS model needs room in an area of fixed size (1,664 "
+    "bytes by default) that all libraries loaded later share. What is left is estimated from "
+    "the files of the libraries that are loaded.",
+)
+def static_tls(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason != "tls" or prediction.scope is None:
         return None
     free = prediction.scope.static_tls_free
-    return Finding(
-        rule="static-tls",
-        verdict="incompatible",
+    return static_tls.finding(
         subject=case.name,
         live=f"about {plural(free, 'byte')} left",
         message="thread-local variables of the closure do not fit in what is left of static TLS",
@@ -109,12 +153,16 @@ def _static_tls(case: Case) -> Finding | None:
     )
 
 
-def _assertion(case: Case) -> Finding | None:
+@RULES.rule(
+    "linker-aborts",
+    "The dynamic linker would end the process",
+    "Tables that contradict each other make the dynamic linker stop the whole process instead "
+    "of returning an error.",
+)
+def linker_aborts(case: Case) -> Finding | None:
     if case.prediction.reason not in ("assertion", "damaged"):
         return None
-    return Finding(
-        rule="linker-aborts",
-        verdict="incompatible",
+    return linker_aborts.finding(
         subject=case.name,
         message=case.prediction.error or "the dynamic linker would end the process",
         why="the process would die, no exception is raised",
@@ -122,74 +170,16 @@ def _assertion(case: Case) -> Finding | None:
     )
 
 
-def _last_resort(case: Case) -> Finding | None:
-    if case.prediction.ok or any(f.verdict == "incompatible" for f in case.findings):
+@LAST.rule(
+    "dlopen-refuses",
+    "dlopen would refuse the plugin for another reason",
+    "None of the known causes fits; the message is the one that dlopen would give.",
+)
+def dlopen_refuses(case: Case) -> Finding | None:
+    if case.prediction.ok or any(f.verdict == Verdict.INCOMPATIBLE for f in case.findings):
         return None
-    return Finding(
-        rule="dlopen-refuses",
-        verdict="incompatible",
+    return dlopen_refuses.finding(
         subject=case.name,
         message=f"dlopen would answer: {case.prediction.error}",
         why="the load would fail with exactly this text",
     )
-
-
-FILE_CAUSES = (
-    Cause(
-        "wrong-architecture",
-        "The plugin is for another processor, word size or byte order",
-        "The dynamic linker passes over such a file, so that its own message reads as if the file "
-        "did not exist (`No such file or directory`) or names an ELF class.",
-        _wrong_architecture,
-    ),
-    Cause(
-        "file-truncated",
-        "The file is cut off",
-        "The dynamic linker maps segments without asking for the file's size; the first access "
-        "behind the end kills the process with SIGBUS. No exception is raised.",
-        _truncated,
-    ),
-    Cause(
-        "not-a-plugin-library",
-        "The file is an executable or has no dynamic section",
-        "dlopen takes shared libraries only: no executables (also position-independent ones), no "
-        "separate debug files, no file whose header or segments break the format's rules.",
-        _not_a_library,
-    ),
-    Cause(
-        "executable-stack",
-        "A library asks for an executable stack",
-        "The flag usually comes from one assembly file without a `.note.GNU-stack` section. From "
-        "glibc 2.41 on dlopen refuses such a library.",
-        _stack,
-    ),
-    Cause(
-        "cpu-level",
-        "A library is marked for a newer processor",
-        "A GNU property names the x86-64 level (v2, v3, v4) that the code needs; the dynamic "
-        "linker refuses the library on a processor below it.",
-        _processor,
-    ),
-    Cause(
-        "static-tls",
-        "Thread-local variables do not fit in static TLS",
-        "Code compiled for the initial-exec TLS model needs room in an area of fixed size (1,664 "
-        "bytes by default) that all libraries loaded later share. What is left is estimated from "
-        "the files of the libraries that are loaded.",
-        _static_tls,
-    ),
-    Cause(
-        "linker-aborts",
-        "The dynamic linker would end the process",
-        "Tables that contradict each other make the dynamic linker stop the whole process instead "
-        "of returning an error.",
-        _assertion,
-    ),
-)
-
-LAST_RESORT = Cause(
-    "dlopen-refuses",
-    "dlopen would refuse the plugin for another reason",
-    "None of the known causes fits; the message is the one that dlopen would give.",
-    _last_resort,
-)

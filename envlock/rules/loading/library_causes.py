@@ -8,11 +8,15 @@ from shlex import quote
 
 from ...linker.grafts import name_before_graft
 from ...models.report import Finding
-from .case import MOST_EXAMPLES, Case, Cause, plural
+from ...models.verdict import Verdict
+from ..base import Rules
+from .case import MOST_EXAMPLES, Case, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linker.prediction import MissingLibrary, MissingVersion
+
+RULES = Rules("loading")
 
 _FRAMEWORK = re.compile(r"libtensorflow_framework\.so(\.\d+)*$")
 _GRAFTED = re.compile(r"(libtensorflow_framework|libtensorflow_cc|_pywrap_tensorflow_internal)-\w+")
@@ -57,7 +61,13 @@ _GCC_OF = {
 }
 
 
-def _grafted(case: Case) -> Finding | None:
+@RULES.rule(
+    "grafted-framework",
+    "The wheel carries its own copy of TensorFlow's library",
+    "Wheel repair tools copy every library that is not on their list, also TensorFlow's, and "
+    "rename it with a hash. A second copy in the process has its own op registry.",
+)
+def grafted_framework(case: Case) -> Finding | None:
     taken = case.take_libraries(lambda item: _GRAFTED.match(item.name) is not None)
     second = case.prediction.second_framework
     if not taken and not second:
@@ -65,9 +75,7 @@ def _grafted(case: Case) -> Finding | None:
     name = taken[0].name if taken else second[0].name
     remedy = "auditwheel repair --exclude libtensorflow_framework.so.2 WHEEL"
     if taken:
-        return Finding(
-            rule="grafted-framework",
-            verdict="incompatible",
+        return grafted_framework.finding(
             subject=name,
             count=len(taken),
             message=f"the plugin needs `{name}`, a copy of TensorFlow's library that a wheel "
@@ -76,9 +84,8 @@ def _grafted(case: Case) -> Finding | None:
             remedy=remedy,
         )
     path = second[0].path
-    return Finding(
-        rule="grafted-framework",
-        verdict="unsafe",
+    return grafted_framework.finding(
+        verdict=Verdict.UNSAFE,
         subject=name,
         live=path,
         message=f"`{name}` would be loaded from `{path}` beside the framework library that "
@@ -89,7 +96,13 @@ def _grafted(case: Case) -> Finding | None:
     )
 
 
-def _framework_soname(case: Case) -> Finding | None:
+@RULES.rule(
+    "framework-soname",
+    "The plugin needs TensorFlow's library under another name",
+    "libtensorflow_framework.so.1 belongs to TensorFlow 1.14 and 1.15, .so.2 to 2.x, the bare "
+    "name to older ones.",
+)
+def framework_soname(case: Case) -> Finding | None:
     taken = case.take_libraries(lambda item: _FRAMEWORK.match(item.name) is not None)
     if not taken:
         return None
@@ -104,9 +117,7 @@ def _framework_soname(case: Case) -> Finding | None:
     else:
         message = f"the plugin needs `{needed}`" + (f" of {era}" if era else "")
         message += f", {case.tensorflow} has loaded `{found}`"
-    return Finding(
-        rule="framework-soname",
-        verdict="incompatible",
+    return framework_soname.finding(
         subject=needed,
         built=needed,
         live=found,
@@ -117,7 +128,13 @@ def _framework_soname(case: Case) -> Finding | None:
     )
 
 
-def _framework_library(case: Case) -> Finding | None:
+@RULES.rule(
+    "framework-library",
+    "The plugin needs a library of TensorFlow that this release does not offer",
+    "Releases differ in which libraries they have, and some lost their DT_SONAME "
+    "(tensorflow-cpu 2.19, both packages of 2.21), by which a loaded library is recognised.",
+)
+def framework_library(case: Case) -> Finding | None:
     taken = case.take_libraries(lambda item: _TENSORFLOW.match(item.name) is not None)
     if not taken:
         return None
@@ -128,9 +145,7 @@ def _framework_library(case: Case) -> Finding | None:
         if live is not None
         else f"{case.tensorflow} does not have it where the linker looks"
     )
-    return Finding(
-        rule="framework-library",
-        verdict="incompatible",
+    return framework_library.finding(
         subject=needed,
         count=len(taken),
         built=needed,
@@ -141,7 +156,18 @@ def _framework_library(case: Case) -> Finding | None:
     )
 
 
-def _cuda(case: Case) -> Finding | None:
+@RULES.rule(
+    "cuda-runtime",
+    "GPU runtime libraries are missing",
+    "The plugin was built for a GPU and needs CUDA or ROCm libraries; TensorFlow itself loads "
+    "them only when it finds a GPU.",
+    changes=(
+        "finding",
+        "library",
+        "TensorFlow",
+    ),
+)
+def cuda_runtime(case: Case) -> Finding | None:
     taken = case.take_libraries(lambda item: _CUDA.match(item.name) is not None)
     if not taken:
         return None
@@ -152,9 +178,7 @@ def _cuda(case: Case) -> Finding | None:
         if any(name.startswith(stem) for name in names)
     ]
     shown = ", ".join(f"`{name}`" for name in names[:MOST_EXAMPLES])
-    return Finding(
-        rule="cuda-runtime",
-        verdict="incompatible",
+    return cuda_runtime.finding(
         subject=names[0],
         built=names[0],
         count=len(names),
@@ -184,7 +208,17 @@ def _cuda_major(names: list[str]) -> str:
     return "12"
 
 
-def _missing_library(case: Case) -> Finding | None:
+@RULES.rule(
+    "missing-library",
+    "A library that the plugin needs is not found",
+    "A DT_NEEDED name of the plugin, or of a library it needs, is in none of the folders that "
+    "the dynamic linker searches; the finding lists them in order.",
+    changes=(
+        "finding",
+        "library",
+    ),
+)
+def missing_library(case: Case) -> Finding | None:
     taken = case.take_libraries(lambda item: True)
     if not taken:
         return None
@@ -202,9 +236,7 @@ def _missing_library(case: Case) -> Finding | None:
         original = name_before_graft(first.name)
         if original is not None:
             message += f"; it is the copy of `{original}` that a wheel repair put into the wheel"
-    return Finding(
-        rule="missing-library",
-        verdict="incompatible",
+    return missing_library.finding(
         subject=first.name,
         count=len(names),
         examples=tuple(names[:MOST_EXAMPLES]),
@@ -306,15 +338,19 @@ def _provided(case: Case, name: str, prefix: str) -> str | None:
     return max(names, key=lambda n: [int(p) for p in re.findall(r"\d+", n)], default=None)
 
 
-def _glibc(case: Case) -> Finding | None:
+@RULES.rule(
+    "glibc-too-old",
+    "The C library is older than the plugin needs",
+    "The plugin was linked on a newer system. Symbol versions name the glibc release.",
+    changes=("glibc",),
+)
+def glibc_too_old(case: Case) -> Finding | None:
     taken = case.take_versions(lambda version: _GLIBC.match(version.version) is not None)
     if not taken:
         return None
     highest = _highest(taken)
     live = _provided(case, highest.provider, "GLIBC")
-    return Finding(
-        rule="glibc-too-old",
-        verdict="incompatible",
+    return glibc_too_old.finding(
         subject=highest.provider,
         built=highest.version,
         live=live,
@@ -328,7 +364,14 @@ def _glibc(case: Case) -> Finding | None:
     )
 
 
-def _libstdcxx(case: Case) -> Finding | None:
+@RULES.rule(
+    "glibcxx-too-old",
+    "The C++ library is older than the plugin needs",
+    "The libstdc++ that counts is the one that the process has loaded or finds first: in a "
+    "conda prefix it is conda's, even where the system's is newer.",
+    changes=("libstdc++",),
+)
+def glibcxx_too_old(case: Case) -> Finding | None:
     taken = case.take_versions(lambda version: version.version.startswith(("GLIBCXX_", "CXXABI_")))
     if not taken:
         return None
@@ -344,9 +387,7 @@ def _libstdcxx(case: Case) -> Finding | None:
     else:
         remedy = "build it with the compiler of the oldest system it has to run on, or link it "
         remedy += "with -static-libstdc++"
-    return Finding(
-        rule="glibcxx-too-old",
-        verdict="incompatible",
+    return glibcxx_too_old.finding(
         subject=highest.provider,
         built=highest.version,
         live=live,
@@ -362,15 +403,25 @@ def _libstdcxx(case: Case) -> Finding | None:
     )
 
 
-def _missing_version(case: Case) -> Finding | None:
+@RULES.rule(
+    "missing-version",
+    "A library lacks a symbol version that the plugin needs",
+    "The library that was found is older than the one that the plugin was linked against.",
+    changes=(
+        "finding",
+        "library",
+        "libstdc++",
+        "glibc",
+        "TensorFlow",
+    ),
+)
+def missing_version(case: Case) -> Finding | None:
     taken = case.take_versions(lambda version: True)
     if not taken:
         return None
     first = taken[0]
     runtime = _RUNTIME.match(first.version)
-    return Finding(
-        rule="missing-version",
-        verdict="incompatible",
+    return missing_version.finding(
         subject=first.provider,
         built=first.version,
         count=len(taken),
@@ -381,61 +432,3 @@ def _missing_version(case: Case) -> Finding | None:
         + (" of the compiler's runtime" if runtime else " of that library"),
         remedy=f"install a newer `{first.provider}`, or rebuild against the one that is here",
     )
-
-
-LIBRARY_CAUSES = (
-    Cause(
-        "grafted-framework",
-        "The wheel carries its own copy of TensorFlow's library",
-        "Wheel repair tools copy every library that is not on their list, also TensorFlow's, and "
-        "rename it with a hash. A second copy in the process has its own op registry.",
-        _grafted,
-    ),
-    Cause(
-        "framework-soname",
-        "The plugin needs TensorFlow's library under another name",
-        "libtensorflow_framework.so.1 belongs to TensorFlow 1.14 and 1.15, .so.2 to 2.x, the bare "
-        "name to older ones.",
-        _framework_soname,
-    ),
-    Cause(
-        "framework-library",
-        "The plugin needs a library of TensorFlow that this release does not offer",
-        "Releases differ in which libraries they have, and some lost their DT_SONAME "
-        "(tensorflow-cpu 2.19, both packages of 2.21), by which a loaded library is recognised.",
-        _framework_library,
-    ),
-    Cause(
-        "cuda-runtime",
-        "GPU runtime libraries are missing",
-        "The plugin was built for a GPU and needs CUDA or ROCm libraries; TensorFlow itself loads "
-        "them only when it finds a GPU.",
-        _cuda,
-    ),
-    Cause(
-        "missing-library",
-        "A library that the plugin needs is not found",
-        "A DT_NEEDED name of the plugin, or of a library it needs, is in none of the folders that "
-        "the dynamic linker searches; the finding lists them in order.",
-        _missing_library,
-    ),
-    Cause(
-        "glibc-too-old",
-        "The C library is older than the plugin needs",
-        "The plugin was linked on a newer system. Symbol versions name the glibc release.",
-        _glibc,
-    ),
-    Cause(
-        "glibcxx-too-old",
-        "The C++ library is older than the plugin needs",
-        "The libstdc++ that counts is the one that the process has loaded or finds first: in a "
-        "conda prefix it is conda's, even where the system's is newer.",
-        _libstdcxx,
-    ),
-    Cause(
-        "missing-version",
-        "A library lacks a symbol version that the plugin needs",
-        "The library that was found is older than the one that the plugin was linked against.",
-        _missing_version,
-    ),
-)

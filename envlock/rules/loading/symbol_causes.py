@@ -21,13 +21,17 @@ from ...binary.names.symbols import (
     without_string_view,
 )
 from ...models.report import Finding
+from ...models.verdict import Verdict
 from ...models.versions import order
-from .case import Case, Cause, plural
+from ..base import ALWAYS, WITH_SKEW, Rules
+from .case import Case, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...linker.prediction import MissingSymbol
     from ...models.manifest import TensorFlowFacts
+
+RULES = Rules("loading")
 
 #: Names per cause that are compared with what the library exports under the same function name.
 MOST_COMPARED = 12
@@ -42,12 +46,18 @@ def _blocked(case: Case) -> bool:
     """Whether missing libraries leave it open who would have exported the symbols."""
     return any(
         finding.rule in ("framework-soname", "framework-library", "grafted-framework")
-        and finding.verdict == "incompatible"
+        and finding.verdict == Verdict.INCOMPATIBLE
         for finding in case.findings
     )
 
 
-def _not_linked(case: Case) -> Finding | None:
+@RULES.rule(
+    "not-linked-to-framework",
+    "The plugin is not linked to the TensorFlow library whose symbols it uses",
+    "Up to 2.18 (and in the full 2.19) TensorFlow's libraries are in a local scope, so a plugin "
+    "must name them in its own link line; later ones are global and take such plugins.",
+)
+def not_linked_to_framework(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     providers: dict[str, str] = {}
@@ -62,9 +72,7 @@ def _not_linked(case: Case) -> Finding | None:
     linked = any("libtensorflow_framework" in d.name for d in case.prediction.closure)
     extra = " beside libtensorflow_framework" if linked else ""
     command = f"patchelf --add-needed {library} {case.name}"
-    return Finding(
-        rule="not-linked-to-framework",
-        verdict="incompatible",
+    return not_linked_to_framework.finding(
         subject=library,
         live=library,
         count=len(taken),
@@ -77,7 +85,14 @@ def _not_linked(case: Case) -> Finding | None:
     )
 
 
-def _cxx11_abi(case: Case) -> Finding | None:
+@RULES.rule(
+    "cxx11-abi",
+    "The plugin was compiled with the other std::string ABI",
+    "The same function is exported with the other form of std::string in its name. Official "
+    "packages use the old form up to 2.8 and the new one from 2.9 on.",
+    release=WITH_SKEW,
+)
+def cxx11_abi(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     tensorflow = case.environment.tensorflow
@@ -125,9 +140,7 @@ def _cxx11_abi(case: Case) -> Finding | None:
         return None
     values = ("_GLIBCXX_USE_CXX11_ABI=1", "_GLIBCXX_USE_CXX11_ABI=0")
     mine, theirs = values if plugin_is_new else values[::-1]
-    return Finding(
-        rule="cxx11-abi",
-        verdict="incompatible",
+    return cxx11_abi.finding(
         subject="std::string",
         built=mine,
         live=theirs,
@@ -141,7 +154,14 @@ def _cxx11_abi(case: Case) -> Finding | None:
     )
 
 
-def _string_view(case: Case) -> Finding | None:
+@RULES.rule(
+    "string-view-std",
+    "The plugin was compiled with another C++ standard, so string_view differs",
+    "absl::string_view is a class of its own in C++14 and the standard library's in C++17; "
+    "both sides of a call must agree.",
+    release=WITH_SKEW,
+)
+def string_view_std(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     taken: list[MissingSymbol] = []
@@ -168,9 +188,7 @@ def _string_view(case: Case) -> Finding | None:
     built = "std::string_view (C++17)" if mine == "std" else "absl::string_view (C++14)"
     live = "absl::string_view (C++14)" if mine == "std" else "std::string_view (C++17)"
     standard = "c++14" if mine == "std" else "c++17"
-    return Finding(
-        rule="string-view-std",
-        verdict="incompatible",
+    return string_view_std.finding(
         subject="absl::string_view",
         built=built,
         live=live,
@@ -188,15 +206,20 @@ def _standard(recorded: TensorFlowFacts) -> int:
     return recorded.cxx_standard or (17 if order(recorded.version) >= (2, 10) else 14)
 
 
-def _gpu(case: Case) -> Finding | None:
+@RULES.rule(
+    "gpu-build",
+    "The plugin needs a TensorFlow with GPU support",
+    "GPU symbols are exported by the `tensorflow` package of a release and not by "
+    "`tensorflow-cpu`.",
+    release=ALWAYS,
+)
+def gpu_build(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     taken = case.take_symbols(lambda symbol: _GPU.search(symbol.name) is not None)
     if not taken:
         return None
-    return Finding(
-        rule="gpu-build",
-        verdict="incompatible",
+    return gpu_build.finding(
         subject="GPU support",
         built="TensorFlow with GPU support",
         live=case.tensorflow,
@@ -210,15 +233,19 @@ def _gpu(case: Case) -> Finding | None:
     )
 
 
-def _c_api(case: Case) -> Finding | None:
+@RULES.rule(
+    "c-api-missing",
+    "A function of TensorFlow's C API does not exist in this release",
+    "The C API is stable from 2.6 to 2.21 save for single functions.",
+    release=ALWAYS,
+)
+def c_api_missing(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     taken = case.take_symbols(lambda symbol: _C_API.match(symbol.name) is not None)
     if not taken:
         return None
-    return Finding(
-        rule="c-api-missing",
-        verdict="incompatible",
+    return c_api_missing.finding(
         subject=taken[0].name,
         count=len(taken),
         examples=case.examples(taken),
@@ -229,7 +256,13 @@ def _c_api(case: Case) -> Finding | None:
     )
 
 
-def _protobuf(case: Case) -> Finding | None:
+@RULES.rule(
+    "protobuf-bundled",
+    "The plugin uses another protobuf than TensorFlow carries",
+    "TensorFlow exports its own protobuf; a plugin must be compiled with exactly that one's "
+    "headers, not with those of an installed protobuf.",
+)
+def protobuf_bundled(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     others = [s for s in case.symbols if belongs_to_framework(s.name) and not _is_protobuf(s.name)]
@@ -241,9 +274,7 @@ def _protobuf(case: Case) -> Finding | None:
         return None
     tensorflow = case.environment.tensorflow
     live = tensorflow.headers.protobuf if tensorflow is not None else None
-    return Finding(
-        rule="protobuf-bundled",
-        verdict="incompatible",
+    return protobuf_bundled.finding(
         subject="protobuf",
         live=live,
         count=len(taken),
@@ -259,7 +290,14 @@ def _is_protobuf(name: str) -> bool:
     return "6google8protobuf" in name[:40]
 
 
-def _skew(case: Case) -> Finding | None:
+@RULES.rule(
+    "tensorflow-skew",
+    "The plugin was built against another TensorFlow",
+    "Symbols of TensorFlow's C++ interface are missing: their names change with the release. "
+    "absl's inline namespace in the names tells for which releases the plugin was built.",
+    release=ALWAYS,
+)
+def tensorflow_skew(case: Case) -> Finding | None:
     if _blocked(case):
         return None
     taken = case.take_symbols(lambda symbol: belongs_to_framework(symbol.name))
@@ -287,9 +325,7 @@ def _skew(case: Case) -> Finding | None:
             words = first if first == last else f"{first} to {last}"
             evidence += f", so it was built for TensorFlow {words}"
     instead = _instead(case, taken[0], live)
-    return Finding(
-        rule="tensorflow-skew",
-        verdict="incompatible",
+    return tensorflow_skew.finding(
         subject="TensorFlow",
         built=stamped or (f"absl {built}" if built else None),
         live=getattr(tensorflow, "version", None),
@@ -316,13 +352,16 @@ def _instead(case: Case, symbol: MissingSymbol, live: str | None) -> str:
     return f"; exported instead: `{demangle(others[:1])[0]}`" if others else ""
 
 
-def _python_api(case: Case) -> Finding | None:
+@RULES.rule(
+    "python-api",
+    "The plugin calls a Python function that this Python does not have",
+    "Plugins rarely call Python's C API; one that does is tied to the Python it was built for.",
+)
+def python_api(case: Case) -> Finding | None:
     taken = case.take_symbols(lambda symbol: _PYTHON_API.match(symbol.name) is not None)
     if not taken:
         return None
-    return Finding(
-        rule="python-api",
-        verdict="incompatible",
+    return python_api.finding(
         subject=taken[0].name,
         count=len(taken),
         examples=case.examples(taken),
@@ -332,7 +371,13 @@ def _python_api(case: Case) -> Finding | None:
     )
 
 
-def _missing_symbol(case: Case) -> Finding | None:
+@RULES.rule(
+    "missing-symbol",
+    "Nothing exports a symbol that the plugin needs",
+    "Usually a library is missing on the link line (linkers accept undefined symbols in shared "
+    "libraries unless told `-Wl,-z,defs`).",
+)
+def missing_symbol(case: Case) -> Finding | None:
     if _blocked(case):
         case.symbols = []
         return None
@@ -345,9 +390,7 @@ def _missing_symbol(case: Case) -> Finding | None:
     owner = os.path.basename(first.needed_by)
     shown = case.examples(taken)
     versioned = f" in version {first.version} of `{first.version_file}`" if first.version else ""
-    return Finding(
-        rule="missing-symbol",
-        verdict="incompatible",
+    return missing_symbol.finding(
         subject=shown[0],
         count=len(taken),
         examples=shown,
@@ -356,68 +399,3 @@ def _missing_symbol(case: Case) -> Finding | None:
         why=f"dlopen resolves every symbol at once and answers `{case.prediction.error}`",
         remedy="link it with the library that defines the symbol",
     )
-
-
-SYMBOL_CAUSES = (
-    Cause(
-        "not-linked-to-framework",
-        "The plugin is not linked to the TensorFlow library whose symbols it uses",
-        "Up to 2.18 (and in the full 2.19) TensorFlow's libraries are in a local scope, so a plugin "
-        "must name them in its own link line; later ones are global and take such plugins.",
-        _not_linked,
-    ),
-    Cause(
-        "cxx11-abi",
-        "The plugin was compiled with the other std::string ABI",
-        "The same function is exported with the other form of std::string in its name. Official "
-        "packages use the old form up to 2.8 and the new one from 2.9 on.",
-        _cxx11_abi,
-    ),
-    Cause(
-        "string-view-std",
-        "The plugin was compiled with another C++ standard, so string_view differs",
-        "absl::string_view is a class of its own in C++14 and the standard library's in C++17; "
-        "both sides of a call must agree.",
-        _string_view,
-    ),
-    Cause(
-        "gpu-build",
-        "The plugin needs a TensorFlow with GPU support",
-        "GPU symbols are exported by the `tensorflow` package of a release and not by "
-        "`tensorflow-cpu`.",
-        _gpu,
-    ),
-    Cause(
-        "c-api-missing",
-        "A function of TensorFlow's C API does not exist in this release",
-        "The C API is stable from 2.6 to 2.21 save for single functions.",
-        _c_api,
-    ),
-    Cause(
-        "protobuf-bundled",
-        "The plugin uses another protobuf than TensorFlow carries",
-        "TensorFlow exports its own protobuf; a plugin must be compiled with exactly that one's "
-        "headers, not with those of an installed protobuf.",
-        _protobuf,
-    ),
-    Cause(
-        "tensorflow-skew",
-        "The plugin was built against another TensorFlow",
-        "Symbols of TensorFlow's C++ interface are missing: their names change with the release. "
-        "absl's inline namespace in the names tells for which releases the plugin was built.",
-        _skew,
-    ),
-    Cause(
-        "python-api",
-        "The plugin calls a Python function that this Python does not have",
-        "Plugins rarely call Python's C API; one that does is tied to the Python it was built for.",
-        _python_api,
-    ),
-    Cause(
-        "missing-symbol",
-        "Nothing exports a symbol that the plugin needs",
-        "Usually a library is missing on the link line (linkers accept undefined symbols in shared "
-        "libraries unless told `-Wl,-z,defs`).",
-        _missing_symbol,
-    ),
-)

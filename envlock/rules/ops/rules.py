@@ -6,16 +6,20 @@ taken, keeps every kernel, and refuses to run an op with two kernels that fit eq
 
 from __future__ import annotations
 
-from ...models.report import Finding, Rule, Unchecked
+from ...models.report import Finding, Unchecked
+from ...models.verdict import Verdict
+from ..base import Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Union
 
     from ...models.registration import KernelRecord, Registrations
 
     Answer = Union[Finding, Unchecked]
+
+RULES = Rules("ops")
 
 
 #: Pairs of kernels that are compared for one plugin; 1,400 kernels of one op for one device.
@@ -128,15 +132,41 @@ def _files(paths: Sequence[str]) -> str:
     return ", ".join(f"`{path}`" for path in paths)
 
 
-def _copy(c: Registering) -> Iterator[Answer]:
+@RULES.rule(
+    "op-twice",
+    "The same op twice in one file",
+    "TensorFlow raises `AlreadyExistsError` while it loads the plugin, and a second attempt "
+    "gives a module without ops.",
+)
+def op_twice(c: Registering) -> Iterator[Answer]:
+    from collections import Counter
+
+    for op, count in Counter([op.name for op in c.registrations.ops]).items():
+        if count > 1:
+            yield op_twice.finding(
+                subject=op,
+                built=c.path,
+                message=f"`{c.name}` registers the op `{op}` {count} times",
+                why="TensorFlow answers with `AlreadyExistsError: Op with name " + op + "`",
+                remedy=f"remove one `REGISTER_OP({op!r})` of `{c.name}`".replace("'", '"'),
+            )
+
+
+@RULES.rule(
+    "plugin-copy",
+    "The same plugin from another path",
+    "A copy of a loaded plugin registers everything once more. TensorFlow ignores the ops and "
+    "keeps the kernels, which breaks the ops of the first module. One file under two paths "
+    "(a link, another spelling) does no harm.",
+    Verdict.UNSAFE,
+)
+def plugin_copy(c: Registering) -> Iterator[Answer]:
     copies = c.copies()
     if not copies:
         return
     ops = [op for op in c.ops if c.taken(op)] or sorted({k.op for k in c.registrations.kernels})
     shown = ", ".join(f"`{op}`" for op in ops[:3]) + (", ..." if len(ops) > 3 else "")
-    yield Finding(
-        rule="plugin-copy",
-        verdict="unsafe",
+    yield plugin_copy.finding(
         subject=c.name,
         built=c.path,
         live=copies[0],
@@ -152,7 +182,15 @@ def _copy(c: Registering) -> Iterator[Answer]:
     )
 
 
-def _taken(c: Registering) -> Iterator[Answer]:
+@RULES.rule(
+    "op-taken",
+    "An op that another file has registered",
+    "TensorFlow ignores the second definition of an op without a word, so the new module lacks "
+    "it. If the plugin also brings a kernel that the first one has, the first plugin's op is "
+    "broken: what ran before goes on, everything else fails.",
+    Verdict.UNSAFE,
+)
+def op_taken(c: Registering) -> Iterator[Answer]:
     if c.copies():
         return
     for op in c.ops:
@@ -172,9 +210,8 @@ def _taken(c: Registering) -> Iterator[Answer]:
                 f"; with two kernels the first plugin's `{op}` fails with "
                 '"Multiple OpKernel registrations match" where it has not run before'
             )
-        yield Finding(
-            rule="op-taken",
-            verdict="unsafe" if rivals else "drifted",
+        yield op_taken.finding(
+            verdict=Verdict.UNSAFE if rivals else Verdict.DRIFTED,
             subject=op,
             built=c.path,
             live=files[0] if files else None,
@@ -195,12 +232,16 @@ def _rivals(c: Registering, op: str) -> bool:
     return False
 
 
-def _builtin(c: Registering) -> Iterator[Answer]:
+@RULES.rule(
+    "op-builtin",
+    "An op named like one of TensorFlow's own",
+    "TensorFlow ignores it without a word; the module lacks it.",
+    Verdict.DRIFTED,
+)
+def op_builtin(c: Registering) -> Iterator[Answer]:
     for op in c.ops:
         if c.builtin(op):
-            yield Finding(
-                rule="op-builtin",
-                verdict="drifted",
+            yield op_builtin.finding(
                 subject=op,
                 built=c.path,
                 live="TensorFlow",
@@ -210,23 +251,15 @@ def _builtin(c: Registering) -> Iterator[Answer]:
             )
 
 
-def _twice(c: Registering) -> Iterator[Answer]:
-    from collections import Counter
-
-    for op, count in Counter([op.name for op in c.registrations.ops]).items():
-        if count > 1:
-            yield Finding(
-                rule="op-twice",
-                verdict="incompatible",
-                subject=op,
-                built=c.path,
-                message=f"`{c.name}` registers the op `{op}` {count} times",
-                why="TensorFlow answers with `AlreadyExistsError: Op with name " + op + "`",
-                remedy=f"remove one `REGISTER_OP({op!r})` of `{c.name}`".replace("'", '"'),
-            )
-
-
-def _kernels(c: Registering) -> Iterator[Answer]:
+@RULES.rule(
+    "kernel-twice",
+    "A second kernel for the same op, device and types",
+    "TensorFlow keeps both and refuses to run the op for the whole process, also one of its "
+    "own such as `AddV2`: calls that have run before go on, new ones and every `tf.function` "
+    "fail.",
+    Verdict.UNSAFE,
+)
+def kernel_twice(c: Registering) -> Iterator[Answer]:
     yield from _among_own(c)
     if c.pairs < 0:
         return
@@ -279,7 +312,14 @@ def _among_own(c: Registering) -> Iterator[Answer]:
             others.append(kernel)
 
 
-def _priority(c: Registering) -> Iterator[Answer]:
+@RULES.rule(
+    "kernel-priority",
+    "A kernel beside one of another priority",
+    "TensorFlow takes the kernel with the higher priority, for the whole process and without "
+    "a word. Registering one is the documented way to replace a kernel.",
+    Verdict.DRIFTED,
+)
+def kernel_priority(c: Registering) -> Iterator[Answer]:
     told: set[str] = set()
     for kernel, known in _added(c):
         if known is None or kernel.op in told:
@@ -322,9 +362,7 @@ def _second(
             f"`{c.name}` adds one for {describe(kernel)}"
         )
         scope = f"`{op}` fails in the whole process, where it has not run before"
-    return Finding(
-        rule="kernel-twice",
-        verdict="unsafe",
+    return kernel_twice.finding(
         subject=op,
         built=describe(kernel),
         live=None if other is None else describe(other),
@@ -340,9 +378,7 @@ def _second(
 def _replaced(c: Registering, kernel: KernelRecord, other: KernelRecord) -> Finding:
     op = kernel.op
     higher = kernel.priority > other.priority
-    return Finding(
-        rule="kernel-priority",
-        verdict="drifted",
+    return kernel_priority.finding(
         subject=op,
         built=f"priority {kernel.priority}",
         live=f"priority {other.priority}",
@@ -356,57 +392,3 @@ def _replaced(c: Registering, kernel: KernelRecord, other: KernelRecord) -> Find
             else "the registered one goes on to be used, the plugin's never runs"
         ),
     )
-
-
-RULES: tuple[Rule[Registering, Iterable[Answer]], ...] = (
-    Rule(
-        "op-twice",
-        "The same op twice in one file",
-        "TensorFlow raises `AlreadyExistsError` while it loads the plugin, and a second attempt "
-        "gives a module without ops.",
-        _twice,
-        "incompatible",
-    ),
-    Rule(
-        "plugin-copy",
-        "The same plugin from another path",
-        "A copy of a loaded plugin registers everything once more. TensorFlow ignores the ops and "
-        "keeps the kernels, which breaks the ops of the first module. One file under two paths "
-        "(a link, another spelling) does no harm.",
-        _copy,
-        "unsafe",
-    ),
-    Rule(
-        "op-taken",
-        "An op that another file has registered",
-        "TensorFlow ignores the second definition of an op without a word, so the new module lacks "
-        "it. If the plugin also brings a kernel that the first one has, the first plugin's op is "
-        "broken: what ran before goes on, everything else fails.",
-        _taken,
-        "unsafe",
-    ),
-    Rule(
-        "op-builtin",
-        "An op named like one of TensorFlow's own",
-        "TensorFlow ignores it without a word; the module lacks it.",
-        _builtin,
-        "drifted",
-    ),
-    Rule(
-        "kernel-twice",
-        "A second kernel for the same op, device and types",
-        "TensorFlow keeps both and refuses to run the op for the whole process, also one of its "
-        "own such as `AddV2`: calls that have run before go on, new ones and every `tf.function` "
-        "fail.",
-        _kernels,
-        "unsafe",
-    ),
-    Rule(
-        "kernel-priority",
-        "A kernel beside one of another priority",
-        "TensorFlow takes the kernel with the higher priority, for the whole process and without "
-        "a word. Registering one is the documented way to replace a kernel.",
-        _priority,
-        "drifted",
-    ),
-)

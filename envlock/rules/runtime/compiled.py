@@ -6,8 +6,9 @@ that `abi-assertion` reports. It is recorded and shown.
 
 from __future__ import annotations
 
-from ...models.report import Finding, Unchecked
-from ..base import Comparison, Rule
+from ...models.report import Unchecked
+from ...models.verdict import Verdict
+from ..base import Comparison, Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +17,22 @@ if TYPE_CHECKING:
     from ...models.manifest import Compilation, PluginIdentity
     from ..base import Answer
 
+RULES = Rules("runtime")
+
 #: What compilers name where nobody asks for a processor.
 _ANY = ("-march=x86-64", "-march=armv8-a")
 _WHAT = "instruction set"
 
 
-def _instruction_set(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "instruction-set",
+    "Compiled for a newer processor",
+    "Code that was compiled with `-march` or `-mavx512f` and the like is full of instructions "
+    "that older processors do not have; running one ends the process with SIGILL. The "
+    "processor that counts is the one of the machine that checks.",
+    Verdict.UNSAFE,
+)
+def instruction_set(c: Comparison) -> Iterator[Answer]:
     made = c.plugin.compilation
     # A machine that builds for newer processors need not have one.
     if not _chosen(made) or c.refused or c.built_here:
@@ -38,9 +49,7 @@ def _instruction_set(c: Comparison) -> Iterator[Answer]:
     lacking = [name for name in features if name not in live]
     if lacking:
         flags = _asking(features, lacking)
-        yield Finding(
-            rule="instruction-set",
-            verdict="unsafe",
+        yield instruction_set.finding(
             subject=_WHAT,
             built=" ".join(flags),
             live="without " + ", ".join(lacking),
@@ -97,7 +106,15 @@ def _quoted(flags: Iterable[str]) -> str:
     return ", ".join(f"`{flag}`" for flag in found[:4]) + (", ..." if len(found) > 4 else "")
 
 
-def _eigen_alignment(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "eigen-alignment",
+    "Another Eigen alignment",
+    "`EIGEN_MAX_ALIGN_BYTES` decides how Eigen's inline code in the plugin allocates and "
+    "aligns; `tf.sysconfig.get_compile_flags()` names TensorFlow's own. Users report crashes "
+    "from older releases; in measurements it never mattered.",
+    Verdict.DRIFTED,
+)
+def eigen_alignment(c: Comparison) -> Iterator[Answer]:
     plugin = c.plugin.compilation.eigen_max_align_bytes
     if plugin is None or c.refused or c.plugin.compilation.uses_c_api_only:
         return
@@ -113,9 +130,7 @@ def _eigen_alignment(c: Comparison) -> Iterator[Answer]:
             f"{c.live.tensorflow.version} does not tell its own",
         )
     elif plugin != live:
-        yield Finding(
-            rule="eigen-alignment",
-            verdict="drifted",
+        yield eigen_alignment.finding(
             subject="EIGEN_MAX_ALIGN_BYTES",
             built=str(plugin),
             live=str(live),
@@ -125,25 +140,3 @@ def _eigen_alignment(c: Comparison) -> Iterator[Answer]:
             "no plugin that was tried did",
             remedy=f"rebuild with `-DEIGEN_MAX_ALIGN_BYTES={live}`",
         )
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "instruction-set",
-        "Compiled for a newer processor",
-        "Code that was compiled with `-march` or `-mavx512f` and the like is full of instructions "
-        "that older processors do not have; running one ends the process with SIGILL. The "
-        "processor that counts is the one of the machine that checks.",
-        _instruction_set,
-        "unsafe",
-    ),
-    Rule(
-        "eigen-alignment",
-        "Another Eigen alignment",
-        "`EIGEN_MAX_ALIGN_BYTES` decides how Eigen's inline code in the plugin allocates and "
-        "aligns; `tf.sysconfig.get_compile_flags()` names TensorFlow's own. Users report crashes "
-        "from older releases; in measurements it never mattered.",
-        _eigen_alignment,
-        "drifted",
-    ),
-)

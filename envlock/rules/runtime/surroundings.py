@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ...models.report import Finding, Unchecked
+from ...models.report import Unchecked
+from ...models.verdict import Verdict
 from ...models.versions import minor, of_glibc, order
-from ..base import Comparison, Rule
+from ..base import Comparison, Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,19 +13,27 @@ if TYPE_CHECKING:
 
     from ..base import Answer
 
+RULES = Rules("runtime")
+
 _LIBC, _LIBSTDCXX = "libc.so.6", "libstdc++.so.6"
 
 
-def _libc(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "glibc-older",
+    "An older C library",
+    "The machine's glibc is older than the build's. Whether a needed symbol version is missing "
+    "is decided exactly by the linker rules.",
+    Verdict.DRIFTED,
+    changes=("glibc",),
+)
+def glibc_older(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.platform.libc_version, c.live.libc_version
     if built is None or live is None:
         yield Unchecked(what="C library", why="its version is not known on both sides")
     elif order(live) < order(built) and not c.refused:
-        yield Finding(
-            rule="glibc-older",
-            verdict="drifted",
+        yield glibc_older.finding(
             subject="glibc",
             built=built,
             live=live,
@@ -33,7 +42,15 @@ def _libc(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _libstdcxx(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "libstdcxx-older",
+    "An older libstdc++",
+    "The libstdc++ that will be found (often conda's) is older than the build's. Whether a "
+    "needed symbol version is missing is decided exactly by the linker rules.",
+    Verdict.DRIFTED,
+    changes=("libstdc++",),
+)
+def libstdcxx_older(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.platform.libstdcxx, c.live.libstdcxx
@@ -42,9 +59,7 @@ def _libstdcxx(c: Comparison) -> Iterator[Answer]:
     if live is None or live.glibcxx is None or built is None or built.glibcxx is None:
         yield Unchecked(what="libstdc++", why="its version is not known on both sides")
     elif order(live.glibcxx) < order(built.glibcxx) and not c.refused:
-        yield Finding(
-            rule="libstdcxx-older",
-            verdict="drifted",
+        yield libstdcxx_older.finding(
             subject="libstdc++",
             built=f"GLIBCXX_{built.glibcxx}",
             live=f"GLIBCXX_{live.glibcxx}",
@@ -56,7 +71,18 @@ def _libstdcxx(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _libraries(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "library-version",
+    "Another version of a linked library",
+    "A library of the plugin's closure changed under the same soname: its version, or where "
+    "that is the same or not known, its build-id.",
+    Verdict.DRIFTED,
+    changes=(
+        "finding",
+        "library",
+    ),
+)
+def library_version(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.refused or not c.live.closure_known:
         return
     glibc_is_older = order(c.live.libc_version) < order(c.manifest.platform.libc_version)
@@ -92,9 +118,7 @@ def _libraries(c: Comparison) -> Iterator[Answer]:
                 what=f"`{name}`", why="neither its version nor its build-id is known on both sides"
             )
             continue
-        yield Finding(
-            rule="library-version",
-            verdict="drifted",
+        yield library_version.finding(
             subject=name,
             built=before,
             live=after,
@@ -103,15 +127,21 @@ def _libraries(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _python(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "python-version",
+    "Another Python",
+    "TensorFlow ops do not use Python's binary interface; the change shows that the "
+    "environment was rebuilt.",
+    Verdict.DRIFTED,
+    changes=("Python",),
+)
+def python_version(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.python, c.live.python
     other_soabi = None not in (built.soabi, live.soabi) and built.soabi != live.soabi
     if minor(built.version) != minor(live.version) or other_soabi:
-        yield Finding(
-            rule="python-version",
-            verdict="drifted",
+        yield python_version.finding(
             subject="Python",
             built=f"{built.version} ({built.soabi})" if built.soabi else built.version,
             live=f"{live.version} ({live.soabi})" if live.soabi else live.version,
@@ -120,7 +150,15 @@ def _python(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _numpy(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "numpy-abi",
+    "Another numpy",
+    "A plugin that uses numpy's C API depends on its ABI number (numpy 1 and 2 differ) and on "
+    "a C-API level at least as high as the one it was built with.",
+    Verdict.UNSAFE,
+    changes=("numpy",),
+)
+def numpy_abi(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.numpy, c.live.numpy
@@ -132,9 +170,7 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
         return
     if live is None:
         if c.uses_numpy_api:
-            yield Finding(
-                rule="numpy-abi",
-                verdict="unsafe",
+            yield numpy_abi.finding(
                 subject="numpy",
                 built=built.version,
                 live=None,
@@ -154,9 +190,8 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
     # numpy 2's headers build modules that run on 1.x too; the other direction does not work.
     dangerous = c.uses_numpy_api and (too_old or (abi_changed and order(live.version) >= (2,)))
     known = None not in (built.abi, live.abi, built.c_api, live.c_api)
-    yield Finding(
-        rule="numpy-abi",
-        verdict="unsafe" if dangerous else "drifted",
+    yield numpy_abi.finding(
+        verdict=Verdict.UNSAFE if dangerous else Verdict.DRIFTED,
         subject="numpy",
         built=built.version,
         live=live.version,
@@ -174,47 +209,3 @@ def _numpy(c: Comparison) -> Iterator[Answer]:
     )
     if c.uses_numpy_api and not dangerous and not known:
         yield Unchecked(what="numpy's C API", why="its level is not known on both sides")
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "glibc-older",
-        "An older C library",
-        "The machine's glibc is older than the build's. Whether a needed symbol version is missing "
-        "is decided exactly by the linker rules.",
-        _libc,
-        "drifted",
-    ),
-    Rule(
-        "libstdcxx-older",
-        "An older libstdc++",
-        "The libstdc++ that will be found (often conda's) is older than the build's. Whether a "
-        "needed symbol version is missing is decided exactly by the linker rules.",
-        _libstdcxx,
-        "drifted",
-    ),
-    Rule(
-        "library-version",
-        "Another version of a linked library",
-        "A library of the plugin's closure changed under the same soname: its version, or where "
-        "that is the same or not known, its build-id.",
-        _libraries,
-        "drifted",
-    ),
-    Rule(
-        "python-version",
-        "Another Python",
-        "TensorFlow ops do not use Python's binary interface; the change shows that the "
-        "environment was rebuilt.",
-        _python,
-        "drifted",
-    ),
-    Rule(
-        "numpy-abi",
-        "Another numpy",
-        "A plugin that uses numpy's C API depends on its ABI number (numpy 1 and 2 differ) and on "
-        "a C-API level at least as high as the one it was built with.",
-        _numpy,
-        "unsafe",
-    ),
-)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...models.report import Finding, Unchecked
+from ...models.verdict import Verdict
 from ...models.versions import minor
-from ..base import Comparison, Rule, install_command
+from ..base import Comparison, Rules, install_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +14,18 @@ if TYPE_CHECKING:
     from ...models.manifest import LibraryIdentity
     from ..base import Answer
 
+RULES = Rules("runtime")
 
-def _version(c: Comparison) -> Iterator[Answer]:
+
+@RULES.rule(
+    "tensorflow-version",
+    "Another TensorFlow release",
+    "Class layouts, virtual tables and inlined accessors change between minor releases. "
+    "Patch releases of one minor never differed, and plugins that use only the C API are "
+    "not affected.",
+    Verdict.UNSAFE,
+)
+def tensorflow_version(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
         if not c.abi_known and not c.origin_told:
             why = "the plugin carries no manifest that names it"
@@ -30,9 +41,7 @@ def _version(c: Comparison) -> Iterator[Answer]:
     if same_minor or c.abi_known or c.plugin.compilation.uses_c_api_only:
         yield drifted
     else:
-        yield Finding(
-            rule="tensorflow-version",
-            verdict="unsafe",
+        yield tensorflow_version.finding(
             subject=drifted.subject,
             built=built.version,
             live=live.version,
@@ -46,9 +55,8 @@ def _version(c: Comparison) -> Iterator[Answer]:
 def harmless_version(built: str, live: str, *, c_api: bool | None, known: bool) -> Finding:
     """The finding that a release differs where that has no effect; `known` says that the binary
     interfaces were compared."""
-    return Finding(
-        rule="tensorflow-version",
-        verdict="drifted",
+    return tensorflow_version.finding(
+        verdict=Verdict.DRIFTED,
         subject="TensorFlow",
         built=built,
         live=live,
@@ -63,7 +71,14 @@ def harmless_version(built: str, live: str, *, c_api: bool | None, known: bool) 
     )
 
 
-def _distribution(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "tensorflow-distribution",
+    "Another TensorFlow distribution",
+    "`tensorflow`, `tensorflow-cpu`, conda's and vendors' builds of one release can be built "
+    "with other flags, accelerators and bundled headers.",
+    Verdict.DRIFTED,
+)
+def tensorflow_distribution(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
         return
     built = c.manifest.tensorflow
@@ -74,9 +89,7 @@ def _distribution(c: Comparison) -> Iterator[Answer]:
             + ("that the plugin was built with" if built.distribution is None else "found here"),
         )
     elif (built.distribution, built.manager) != (c.live.distribution, c.live.manager):
-        yield Finding(
-            rule="tensorflow-distribution",
-            verdict="drifted",
+        yield tensorflow_distribution.finding(
             subject="TensorFlow distribution",
             built=f"{built.distribution} ({built.manager})",
             live=f"{c.live.distribution} ({c.live.manager})",
@@ -88,7 +101,14 @@ def _distribution(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _build(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "tensorflow-build",
+    "The same TensorFlow release, built anew",
+    "The framework library has another build-id than the one the plugin was built against: "
+    "it was rebuilt, repackaged or replaced by hand.",
+    Verdict.DRIFTED,
+)
+def tensorflow_build(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
         return
     built, live = c.manifest.tensorflow, c.live.tensorflow
@@ -104,9 +124,7 @@ def _build(c: Comparison) -> Iterator[Answer]:
         if before is None or after is None:
             unknown.append(f"`{library.name}`")
         elif before != after:
-            yield Finding(
-                rule="tensorflow-build",
-                verdict="drifted",
+            yield tensorflow_build.finding(
                 subject=library.name,
                 built=before,
                 live=after,
@@ -131,7 +149,14 @@ def _size(library: LibraryIdentity) -> str | None:
     return None if library.size is None else f"{library.size} bytes"
 
 
-def _headers(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "tensorflow-headers",
+    "Other bundled headers",
+    "Abseil and protobuf types cross the border between plugin and TensorFlow and are inlined "
+    "on both sides, so another version under the same TensorFlow release can corrupt memory.",
+    Verdict.UNSAFE,
+)
+def tensorflow_headers(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None or c.refused:
         return
     built, live = c.manifest.tensorflow, c.live.tensorflow
@@ -146,9 +171,8 @@ def _headers(c: Comparison) -> Iterator[Answer]:
                 )
         elif before != now:
             safe = c.plugin.compilation.uses_c_api_only or name == "eigen"
-            yield Finding(
-                rule="tensorflow-headers",
-                verdict="drifted" if safe else "unsafe",
+            yield tensorflow_headers.finding(
+                verdict=Verdict.DRIFTED if safe else Verdict.UNSAFE,
                 subject=f"{label} headers",
                 built=before,
                 live=now,
@@ -160,7 +184,14 @@ def _headers(c: Comparison) -> Iterator[Answer]:
             )
 
 
-def _cxx11_abi(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "cxx11-abi-inline",
+    "Another std::string, invisible to the linker",
+    "A plugin compiled with the other `_GLIBCXX_USE_CXX11_ABI` that links nevertheless passes "
+    "strings and lists of another layout through inlined code.",
+    Verdict.UNSAFE,
+)
+def cxx11_abi_inline(c: Comparison) -> Iterator[Answer]:
     if c.refused or c.plugin.compilation.uses_c_api_only is not False:
         return  # no C++ object crosses
     plugin, live = c.plugin.compilation.cxx11_abi, c.live.tensorflow.cxx11_abi
@@ -171,9 +202,7 @@ def _cxx11_abi(c: Comparison) -> Iterator[Answer]:
             what="CXX11 ABI", why="TensorFlow's library does not tell which std::string it uses"
         )
     elif plugin != live:
-        yield Finding(
-            rule="cxx11-abi-inline",
-            verdict="unsafe",
+        yield cxx11_abi_inline.finding(
             subject="_GLIBCXX_USE_CXX11_ABI",
             built=str(int(plugin)),
             live=str(int(live)),
@@ -186,7 +215,13 @@ def _cxx11_abi(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _cxx_standard(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "cxx-standard",
+    "An older C++ standard than TensorFlow's",
+    "Abseil's string_view, optional and variant are aliases of std's types from C++17 on.",
+    Verdict.DRIFTED,
+)
+def cxx_standard(c: Comparison) -> Iterator[Answer]:
     plugin = c.plugin.compilation.cxx_standard
     if plugin is None:
         return
@@ -203,9 +238,7 @@ def _cxx_standard(c: Comparison) -> Iterator[Answer]:
                 "tell its own",
             )
     elif plugin < live:
-        yield Finding(
-            rule="cxx-standard",
-            verdict="drifted",
+        yield cxx_standard.finding(
             subject="C++ standard",
             built=f"C++{plugin}",
             live=f"C++{live}",
@@ -215,7 +248,14 @@ def _cxx_standard(c: Comparison) -> Iterator[Answer]:
         )
 
 
-def _build_info(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "tensorflow-accelerator",
+    "Another accelerator build",
+    "CUDA or ROCm support differs from the build environment's.",
+    Verdict.DRIFTED,
+    changes=("TensorFlow",),
+)
+def tensorflow_accelerator(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
         return
     before = {s.name: s.value for s in c.manifest.tensorflow.build_info}
@@ -228,9 +268,7 @@ def _build_info(c: Comparison) -> Iterator[Answer]:
             if (name in before or name in now) and (cuda or name.startswith("is_")):
                 unknown.append(f"`{name}`")
         elif before[name] != now[name]:
-            yield Finding(
-                rule="tensorflow-accelerator",
-                verdict="drifted",
+            yield tensorflow_accelerator.finding(
                 subject=name,
                 built=before[name],
                 live=now[name],
@@ -242,62 +280,3 @@ def _build_info(c: Comparison) -> Iterator[Answer]:
             what="TensorFlow's accelerators",
             why=f"{', '.join(unknown)} is not known on both sides",
         )
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "tensorflow-version",
-        "Another TensorFlow release",
-        "Class layouts, virtual tables and inlined accessors change between minor releases. "
-        "Patch releases of one minor never differed, and plugins that use only the C API are "
-        "not affected.",
-        _version,
-        "unsafe",
-    ),
-    Rule(
-        "tensorflow-distribution",
-        "Another TensorFlow distribution",
-        "`tensorflow`, `tensorflow-cpu`, conda's and vendors' builds of one release can be built "
-        "with other flags, accelerators and bundled headers.",
-        _distribution,
-        "drifted",
-    ),
-    Rule(
-        "tensorflow-build",
-        "The same TensorFlow release, built anew",
-        "The framework library has another build-id than the one the plugin was built against: "
-        "it was rebuilt, repackaged or replaced by hand.",
-        _build,
-        "drifted",
-    ),
-    Rule(
-        "tensorflow-headers",
-        "Other bundled headers",
-        "Abseil and protobuf types cross the border between plugin and TensorFlow and are inlined "
-        "on both sides, so another version under the same TensorFlow release can corrupt memory.",
-        _headers,
-        "unsafe",
-    ),
-    Rule(
-        "cxx11-abi-inline",
-        "Another std::string, invisible to the linker",
-        "A plugin compiled with the other `_GLIBCXX_USE_CXX11_ABI` that links nevertheless passes "
-        "strings and lists of another layout through inlined code.",
-        _cxx11_abi,
-        "unsafe",
-    ),
-    Rule(
-        "cxx-standard",
-        "An older C++ standard than TensorFlow's",
-        "Abseil's string_view, optional and variant are aliases of std's types from C++17 on.",
-        _cxx_standard,
-        "drifted",
-    ),
-    Rule(
-        "tensorflow-accelerator",
-        "Another accelerator build",
-        "CUDA or ROCm support differs from the build environment's.",
-        _build_info,
-        "drifted",
-    ),
-)

@@ -1,43 +1,40 @@
-"""What the findings about signatures mean; `verify` makes them."""
+"""The rules about signatures; `verify` makes their findings."""
 
 from __future__ import annotations
 
-from ...models.report import RuleText
+from ...models.verdict import Verdict
+from ..base import Rules
 
-MISSING, UNTRUSTED = "signature-missing", "signature-untrusted"
-EDITED, BROKEN = "signature-edited", "signature-broken"
-
-RULES: tuple[RuleText, ...] = (
-    RuleText(
-        MISSING,
-        "Trust is demanded, and nobody signed the plugin",
-        "Only told where keys to trust are named. An unsigned plugin can come from anyone; some "
-        "tools, such as `llvm-strip`, drop the stamp and its signature.",
-        "unsafe",
-    ),
-    RuleText(
-        UNTRUSTED,
-        "The plugin is signed with a key that is not trusted",
-        "Only told where keys to trust are named. The signature may well be good, but nobody "
-        "asked for this key's word.",
-        "unsafe",
-    ),
-    RuleText(
-        EDITED,
-        "The plugin was edited after it was signed, as wheel repair does",
-        "Only told where keys to trust are named. Code, data, relocations and symbols are what was "
-        "signed, but names of libraries or folders to search (DT_NEEDED, DT_RUNPATH, DT_RPATH, "
-        "DT_SONAME) differ, or patchelf moved the tables that hold them. Whoever sets them decides "
-        "which code is loaded beside the plugin, so this is refused unless a policy sets this rule "
-        "to something milder.",
-        "unsafe",
-    ),
-    RuleText(
-        BROKEN,
-        "What is loaded, or the manifest, is not what was signed",
-        "Only told where keys to trust are named. Something that is loaded was changed in a way "
-        "that strip and patchelf do not explain, the manifest is another one, or the signature "
-        "itself is damaged or forged.",
-        "unsafe",
-    ),
+RULES = Rules("signature")
+MISSING = RULES.add(
+    "signature-missing",
+    "The policy requires a signature; the plugin has none",
+    "Reported only where a policy names keys to trust. An unsigned plugin can come from anyone; some "
+    "tools, such as `llvm-strip`, drop the stamp and its signature.",
+    Verdict.UNSAFE,
+)
+UNTRUSTED = RULES.add(
+    "signature-untrusted",
+    "The plugin is signed with a key that is not trusted",
+    "Reported only where a policy names keys to trust. The signature may well be good, but the "
+    "policy does not trust this key.",
+    Verdict.UNSAFE,
+)
+EDITED = RULES.add(
+    "signature-edited",
+    "The plugin was edited after it was signed, as wheel repair does",
+    "Reported only where a policy names keys to trust. Code, data, relocations and symbols are what was "
+    "signed, but names of libraries or folders to search (DT_NEEDED, DT_RUNPATH, DT_RPATH, "
+    "DT_SONAME) differ, or patchelf moved the tables that hold them. Whoever sets them decides "
+    "which code is loaded beside the plugin, so this is refused unless a policy sets this rule "
+    "to something milder.",
+    Verdict.UNSAFE,
+)
+BROKEN = RULES.add(
+    "signature-broken",
+    "What is loaded, or the manifest, is not what was signed",
+    "Reported only where a policy names keys to trust. Something that is loaded was changed in a way "
+    "that strip and patchelf do not explain, the manifest is another one, or the signature "
+    "itself is damaged or forged.",
+    Verdict.UNSAFE,
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ...binary.elf.file import ElfFile
+    from ..base import Rule
 
 _SIGN = "envlock stamp --sign KEY {}"
 
@@ -54,7 +55,7 @@ class Verifier:
                     _finding(
                         MISSING,
                         name,
-                        "trust is demanded, and it carries no signature",
+                        "the policy requires a signature; the plugin has none",
                         why="it can come from anyone",
                         remedy=_SIGN.format(name),
                     ),
@@ -87,7 +88,7 @@ def _untrusted(name: str, by: str, count: int) -> Finding:
         name,
         f"it is signed with the key {by}, not with {others} trusted",
         live=by,
-        why="nobody asked for this key's word",
+        why="the policy does not trust this key",
         remedy="if you know whose it is, add its public key to those that you trust",
     )
 
@@ -99,7 +100,7 @@ def _edited(name: str, outcome: Outcome, by: str) -> Finding:
         why = "these names decide which other libraries are loaded"
     else:
         what = f"{outcome.changes[0].what} were moved or rewritten, though they say the same"
-        why = "nobody vouched for it in this form"
+        why = "the signature does not cover it in this form"
     return _finding(
         EDITED,
         name,
@@ -117,13 +118,13 @@ def _broken(name: str, message: str, *, built: str | None = None) -> Finding:
         name,
         message,
         built=built,
-        why="it would run what nobody vouched for",
+        why="what would run is not what was signed",
         remedy="get the plugin again from whoever signed it",
     )
 
 
 def _finding(
-    rule: str,
+    rule: Rule,
     name: str,
     message: str,
     *,
@@ -132,9 +133,7 @@ def _finding(
     why: str,
     remedy: str,
 ) -> Finding:
-    return Finding(
-        rule=rule,
-        verdict="unsafe",
+    return rule.finding(
         subject=name,
         built=built,
         live=live,

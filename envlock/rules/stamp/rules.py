@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...models.report import Finding, RuleText, Unchecked
-from ..base import Comparison, Rule
+from ...models.report import Finding, Unchecked
+from ...models.verdict import Verdict
+from ..base import Comparison, Rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +12,20 @@ if TYPE_CHECKING:
 
     from ..base import Answer
 
+RULES = Rules("stamp")
+#: What a policy demands; `missing_stamp` makes the finding.
+DEMANDS = Rules("stamp")
 
-def _identity(c: Comparison) -> Iterator[Answer]:
+
+@RULES.rule(
+    "stamp-mismatch",
+    "The manifest belongs to another file",
+    "A manifest that was copied from another plugin, or a plugin that was relinked after it "
+    "was stamped, says nothing about the code at hand.",
+    Verdict.UNSAFE,
+    changes=("plugin",),
+)
+def stamp_mismatch(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.plugin is None:
         return
     stamped, found = c.manifest.plugin, c.plugin
@@ -22,9 +35,7 @@ def _identity(c: Comparison) -> Iterator[Answer]:
         ("code digest", _digest(stamped.code), _digest(found.code)),
     ):
         if before is not None and now is not None and before != now:
-            yield Finding(
-                rule="stamp-mismatch",
-                verdict="unsafe",
+            yield stamp_mismatch.finding(
                 subject=c.plugin.name,
                 built=before,
                 live=now,
@@ -47,11 +58,16 @@ def _digest(code: object) -> str | None:
     return getattr(code, "value", None)
 
 
-def _forced(c: Comparison) -> Iterator[Answer]:
+@RULES.rule(
+    "stamp-forced",
+    "Stamped by force",
+    "`envlock stamp --force` recorded an environment that could not load the plugin.",
+    Verdict.DRIFTED,
+    changes=("plugin",),
+)
+def stamp_forced(c: Comparison) -> Iterator[Answer]:
     if c.manifest is not None and c.manifest.forced:
-        yield Finding(
-            rule="stamp-forced",
-            verdict="drifted",
+        yield stamp_forced.finding(
             subject=c.plugin.name,
             message="it was stamped with `--force` in an environment that could not load it",
             why="the recorded build environment may not be the one that it was compiled in",
@@ -59,40 +75,20 @@ def _forced(c: Comparison) -> Iterator[Answer]:
         )
 
 
+MISSING = DEMANDS.add(
+    "stamp-missing",
+    "The policy requires a stamp; the plugin has none",
+    "Reported only under a policy with `require_stamp`. What the plugin was built with is then not "
+    "recorded anywhere, and was only worked out from its binary.",
+    Verdict.UNSAFE,
+)
+
+
 def missing_stamp(name: str) -> Finding:
     """The finding on an unstamped plugin under a policy that demands a stamp."""
-    return Finding(
-        rule="stamp-missing",
-        verdict="unsafe",
+    return MISSING.finding(
         subject=name,
-        message="it carries no stamp, and the policy demands one (`require_stamp`)",
+        message="the policy requires a stamp (`require_stamp`); the plugin has none",
         why="without a stamp nothing tells what it was built with",
         remedy=f"envlock stamp {name} --env BUILD_ENVIRONMENT",
     )
-
-
-MISSING = RuleText(
-    "stamp-missing",
-    "A stamp is demanded, and there is none",
-    "Only told under a policy with `require_stamp`. What the plugin was built with is then not "
-    "recorded anywhere, and was only worked out from its binary.",
-    "unsafe",
-)
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "stamp-mismatch",
-        "The manifest belongs to another file",
-        "A manifest that was copied from another plugin, or a plugin that was relinked after it "
-        "was stamped, says nothing about the code at hand.",
-        _identity,
-        "unsafe",
-    ),
-    Rule(
-        "stamp-forced",
-        "Stamped by force",
-        "`envlock stamp --force` recorded an environment that could not load the plugin.",
-        _forced,
-        "drifted",
-    ),
-)

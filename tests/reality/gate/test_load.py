@@ -336,7 +336,10 @@ except envlock.IncompatiblePluginError as error:
     answer(text=str(error))
 """
     text = python(tf_env(OLD), installed, code, copy, policy)["text"]
-    assert "unsafe[stamp-missing]: it carries no stamp, and the policy demands one" in text
+    assert (
+        "unsafe[stamp-missing]: the policy requires a stamp (`require_stamp`); the plugin has none"
+        in text
+    )
     told = envlock("check", copy, "--env", tf_env(OLD).prefix, "--policy", policy, status=1)
     assert "stamp-missing" in told
 

@@ -15,7 +15,8 @@ from envlock.binary.elf.symbols import sysv_hash
 from envlock.linker.resolve import predict
 from envlock.linker.simulate import build_scope
 from envlock.models.manifest import HeaderVersions, PluginIdentity
-from envlock.models.report import VERDICTS, Finding
+from envlock.models.report import Finding
+from envlock.models.verdict import VERDICTS
 from envlock.plugin.identity import read_identity
 from envlock.rules.loading.causes import all_causes, explain
 from tests.unit.linker.workshop import Workshop

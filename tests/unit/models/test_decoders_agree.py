@@ -37,8 +37,8 @@ def valid(kind: FieldType, allowed: tuple[str, ...] | None = None) -> st.SearchS
     if kind.kind == "optional":
         assert kind.inner is not None
         return st.none() | valid(kind.inner, allowed)
-    if kind.kind == "str":
-        return st.sampled_from(allowed) if allowed else st.text(max_size=6)
+    if kind.kind in ("str", "Verdict"):
+        return st.sampled_from([str(word) for word in allowed]) if allowed else st.text(max_size=6)
     if kind.kind == "int":
         return st.integers(-(2**63), 2**63 - 1)
     if kind.kind == "bool":

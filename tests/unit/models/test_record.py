@@ -6,7 +6,8 @@ import pytest
 
 from envlock.models.manifest import CodeDigest, Owner, PlatformFacts
 from envlock.models.record import ValidationError, decode, encode
-from envlock.models.report import VERDICTS, Finding, worst
+from envlock.models.report import Finding
+from envlock.models.verdict import VERDICTS, worst
 
 
 def test_equal_by_value_and_hashable() -> None:

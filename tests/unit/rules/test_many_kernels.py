@@ -56,7 +56,7 @@ def situation(
 
 def told(case: Registering, rule: str) -> list[Finding | Unchecked]:
     (found,) = (r for r in RULES if r.id == rule)
-    return list(found.applies(case))
+    return list(found(case))
 
 
 def subjects(answers: Sequence[Finding | Unchecked]) -> list[tuple[str, str | None, str | None]]:

@@ -23,7 +23,8 @@ from envlock.models.manifest import (
     PythonFacts,
     TensorFlowFacts,
 )
-from envlock.models.report import VERDICTS, Finding, Unchecked
+from envlock.models.report import Finding, Unchecked
+from envlock.models.verdict import VERDICTS
 from envlock.rules import RULES, Comparison
 from envlock.rules.installing import Place
 
@@ -101,7 +102,7 @@ def answers(
 ) -> list[Finding | Unchecked]:
     plugin = more.pop("plugin", PLUGIN)
     comparison = Comparison(plugin, manifest, live or Live(), **more)
-    return [answer for rule in RULES for answer in rule.applies(comparison)]
+    return [answer for rule in RULES for answer in rule(comparison)]
 
 
 def only(found: list[Finding | Unchecked]) -> Finding:
