@@ -13,15 +13,13 @@ from ..environment.live import Environment
 from ..linker.resolve import predict
 from ..models.errors import EnvironmentUnreadable, EnvlockError, FileAccessError, InputError
 from ..models.policy import DEFAULT, PolicyFile
-from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from ..models.verdict import Verdict
-from ..plugin.identity import read_identity, uses_numpy_api
-from ..plugin.manifest import read_embedded
-from ..rules import RULES, Comparison
-from ..rules.layout.judging import AbiAnswer, judge_abi
-from ..rules.policy import resolve_policy, settle, trusted_keys, verdict_of
-from .live import LiveView
-from .registering import judge_registrations
+from ..models.report import EnvironmentSummary, PluginSummary, Report, Unchecked
+from ..plugin.facts import PluginFacts
+from ..rules.evidence import Evidence
+from ..rules.judge import judge
+from ..rules.policy import resolve_policy, trusted_keys
+from .live import LiveSide
+from .registering import find_registering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
     from ..linker.prediction import Prediction
     from ..linker.scope import LiveScope
-    from ..models.manifest import Manifest, PluginIdentity, TensorFlowFacts
 
 #: Fewer plugins than this are checked faster than children are started.
 PARALLEL_FROM = 8
@@ -169,135 +166,42 @@ class Checker:
         except OSError:
             return False
 
-    def judge_unstamped(
-        self, elf: ElfFile, plugin: PluginIdentity, prediction: Prediction
-    ) -> Report:
-        """The report on a plugin that is said to be built here, by what the binary alone tells.
-
-        Raises `InputError`.
-        """
-        return self._report(elf, None, None, prediction, plugin, built_here=True)
-
     def predict(self, elf: ElfFile) -> Prediction:
         """What the dynamic linker would say."""
         return predict(elf, self.scope)
 
     def check_open(self, elf: ElfFile) -> Report:
         """The report on a plugin that is open. Raises `InputError`."""
-        embedded = read_embedded(elf)
-        if embedded is None:
-            return self._report(elf, None, None)
-        return self._report(elf, embedded.manifest, embedded.stamp)
+        return self.judge(PluginFacts.of(elf))
 
-    def _report(
-        self,
-        elf: ElfFile,
-        manifest: Manifest | None,
-        stamp: str | None,
-        prediction: Prediction | None = None,
-        plugin: PluginIdentity | None = None,
-        *,
-        built_here: bool = False,
+    def judge(
+        self, plugin: PluginFacts, prediction: Prediction | None = None, *, built_here: bool = False
     ) -> Report:
-        recorded = manifest.plugin if manifest is not None else None
-        # Stripping takes away what tells the compilation; the manifest remembers.
-        compilation = None if recorded is None else recorded.compilation
-        if plugin is None:
-            plugin = read_identity(elf, compilation=compilation)
-        if recorded is not None and needs_digest(elf, recorded, plugin):
-            plugin = read_identity(elf, compilation=compilation, digest=True)
+        """The report on a plugin whose file is open. Raises `InputError`.
+
+        `built_here` says that it is about to be stamped for this environment.
+        """
+        evidence = self.collect(plugin, prediction, built_here=built_here)
+        return judge(evidence, self.policy, self._trusted)
+
+    def collect(
+        self, plugin: PluginFacts, prediction: Prediction | None = None, *, built_here: bool = False
+    ) -> Evidence:
+        """What the verdict goes by: the plugin, this environment, what dlopen would answer."""
+        _ = plugin.identity  # a damaged stamp is told before what the linker says of the file
         if prediction is None:
-            prediction = self.predict(elf)
-        recorded_for = manifest.tensorflow if manifest is not None else None
-        built = None if recorded_for is None else recorded_for.version
-        linker_findings = self._explain(prediction, plugin, recorded_for)
-        live = LiveView(self.environment, self.scope, prediction)
-        refused = any(finding.verdict == Verdict.INCOMPATIBLE for finding in linker_findings)
-        abi = AbiAnswer()
-        if not refused:
-            abi = judge_abi(
-                elf,
-                plugin,
-                manifest,
-                live.tensorflow,
-                live.distribution,
-                self.environment.paths.prefix,
-                self.atlases,
-                asserted=built_here,
-            )
-        comparison = Comparison(
+            prediction = self.predict(plugin.elf)
+        return Evidence(
             plugin,
-            manifest,
-            live,
-            linker_findings=linker_findings,
-            abi_known=abi.known,
-            abi_unsafe=any(finding.verdict == Verdict.UNSAFE for finding in abi.findings),
-            origin_told=bool(abi.unchecked),
-            uses_numpy_api=manifest is not None and uses_numpy_api(elf),
+            LiveSide(self.environment, self.scope, prediction, self.atlases),
+            prediction,
+            registering=lambda: find_registering(plugin, self.environment, self.scope),
+            unchecked=[Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked],
             built_here=built_here,
         )
-        findings = [*linker_findings, *abi.findings]
-        if refused or comparison.abi_unsafe:
-            findings = self._with_releases(findings, elf, manifest, live)
-        unchecked = [Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked]
-        unchecked += abi.unchecked
-        answers = [answer for rule in RULES for answer in rule(comparison)]
-        if not refused:
-            answers += judge_registrations(elf, manifest, self.environment, self.scope)
-        for answer in answers:
-            if isinstance(answer, Finding):
-                findings.append(answer)
-            else:
-                unchecked.append(answer)
-        kept, signed_by = settle(
-            elf, findings, self.policy, self._trusted, stamped=manifest is not None
-        )
-        return Report(
-            plugin=PluginSummary(
-                path=elf.path,
-                stamped=manifest is not None,
-                stamp=stamp,
-                tensorflow=built or abi.origin,
-                signed_by=signed_by,
-            ),
-            environment=self.summary,
-            verdict=verdict_of(kept),
-            findings=kept,
-            unchecked=tuple(unchecked),
-        )
-
-    def _explain(
-        self, prediction: Prediction, plugin: PluginIdentity, recorded: TensorFlowFacts | None
-    ) -> tuple[Finding, ...]:
-        if prediction.unremarkable:
-            return ()  # the good case does not pay for importing what explains the bad ones
-        from ..rules.loading.causes import explain
-
-        return explain(prediction, plugin, self.environment, recorded)
-
-    def _with_releases(
-        self, findings: list[Finding], elf: ElfFile, manifest: Manifest | None, live: LiveView
-    ) -> list[Finding]:
-        from ..rules.remedies import Target, with_releases
-
-        target = Target(live.place, live.distribution, live.tensorflow.version)
-        return with_releases(findings, elf, manifest, target)
 
     def _unreadable(self, path: str, error: InputError) -> Report:
         return unreadable_report(path, error, self.summary)
-
-
-def needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
-    """Whether the code has to tell that a manifest is this file's: where no build-id can.
-
-    GNU strip takes PT_GNU_RELRO away together with a build-id. The digest tells initialised data
-    by it, and would not be the recorded one.
-    """
-    if recorded.build_id is None or found.build_id is not None:
-        return recorded.build_id is None
-    from ..binary.elf.digest import PT_GNU_RELRO
-
-    return any(segment.type == PT_GNU_RELRO for segment in elf.segments)
 
 
 def unreadable_report(

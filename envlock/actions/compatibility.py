@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 
 from ..binary.elf import ElfFile
-from ..binary.elf.append import require_plugin
 from ..models.compat import COMPAT_FORMAT, CompatDocument, CompatRelease, OtherDistribution
-from ..models.errors import ElfError, UsageError
+from ..models.errors import UsageError
 from ..models.policy import DEFAULT, PolicyFile
-from ..models.report import EnvironmentSummary, Finding, PluginSummary, Report, Unchecked
-from ..models.verdict import Verdict
+from ..models.report import PluginSummary, Report, Unchecked
 from ..models.versions import order
-from ..plugin.identity import read_identity
-from ..plugin.manifest import read_embedded
-from ..rules.layout.judging import TAKES, demangled, dependencies_of, origin_elsewhere, stamped_for
-from ..rules.policy import settle, trusted_keys, verdict_of
-
-#: The architecture whose releases the atlas describes.
-MACHINE = "x86_64"
+from ..plugin.facts import PluginFacts
+from ..rules.evidence import Evidence
+from ..rules.judge import judge
+from ..rules.policy import trusted_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..models.manifest import Manifest, PluginIdentity
-    from ..plugin.manifest import EmbeddedManifest
-    from ..rules.layout.compat import Answer
+    from collections.abc import Sequence
+
+    from ..atlas.format import Atlas, Release
+    from ..rules.releases import ReleaseAnswer
 
 
 def compat(
@@ -37,102 +33,67 @@ def compat(
     `FileAccessError`, `ManifestError`, and `InputError` for an atlas.
     """
     with ElfFile.open(plugin) as elf:
-        embedded = read_embedded(elf)
-        document, maybe = _answer(elf, embedded, distribution)
+        facts = PluginFacts.of(elf)
+        document, maybe = _answer(facts, distribution)
         if maybe is None:
             return document
         # Asked for itself, since an unstamped plugin is judged by what it can have been built with.
-        theirs = _takers(_answer(elf, embedded, maybe)[0])
+        theirs = _takers(_answer(facts, maybe)[0])
     more = tuple(version for version in theirs if version not in _takers(document))
     return (
         document.replace(other=OtherDistribution(name=maybe, releases=more)) if more else document
     )
 
 
-def _answer(
-    elf: ElfFile, embedded: EmbeddedManifest | None, distribution: str
-) -> tuple[CompatDocument, str | None]:
+def _answer(plugin: PluginFacts, distribution: str) -> tuple[CompatDocument, str | None]:
     """The answer for one distribution, and another one that seems to take what this does not."""
     from ..atlas.collection import open_added, open_atlas
-    from ..atlas.link import Wants
-    from ..rules.layout.assertions import asserts_counts
-    from ..rules.layout.compat import Answer, all_releases
+    from ..rules.releases import release_answers
 
-    manifest = None if embedded is None else embedded.manifest
+    _ = plugin.manifest
     atlas = open_atlas()
-    atlases = [atlas, *open_added()]
-    problem = _unfit(elf)
-    if problem is not None:
-        built = stamped_for(manifest)
-        unchecked: list[Unchecked] = []
-        answers = [[Answer(r, (problem,), ()) for r in one.releases] for one in atlases]
-    else:
-        needed, built, unchecked = dependencies_of(elf, manifest, atlas, distribution)
-        wants = Wants(elf)
-        asserting = asserts_counts(elf, wants.symbols)
-        stamped = None if manifest is None else manifest.tensorflow
-        answers = [
-            all_releases(
-                *(wants, needed, one, built),
-                origin=origin_elsewhere(one, built, stamped),
-                asserting=asserting,
-            )
-            for one in atlases
-        ]
+    built, unchecked = _origin(plugin, distribution)
+    answers = [release_answers(plugin, one, distribution, built) for one in [atlas, *open_added()]]
     merged = _merged(answers[0], distribution)
     document = CompatDocument(
         format=COMPAT_FORMAT,
         plugin=PluginSummary(
-            path=elf.path,
-            stamped=manifest is not None,
-            stamp=None if embedded is None else embedded.stamp,
+            path=plugin.path,
+            stamped=plugin.manifest is not None,
+            stamp=plugin.stamp,
             tensorflow=built,
         ),
         releases=_in_order(
             [_release(answer) for answer in merged],
             [_release(answer, added=True) for more in answers[1:] for answer in more],
         ),
-        unchecked=tuple(unchecked),
+        unchecked=unchecked,
     )
     return document, _better(merged, answers[0])
 
 
+def _origin(plugin: PluginFacts, distribution: str) -> tuple[str | None, tuple[Unchecked, ...]]:
+    """The release that it was built for, and what is said of that once for all releases."""
+    from ..rules.layout.judging import find_origins
+    from ..rules.releases import unfit
+
+    if unfit(plugin) is not None or plugin.identity.compilation.uses_c_api_only:
+        return plugin.built_for, ()
+    origins = find_origins(plugin, distribution)
+    return origins.built, origins.unchecked
+
+
 def _takers(document: CompatDocument) -> list[str]:
     """The public releases that take the plugin."""
-    return [r.tensorflow for r in document.releases if not r.added and r.verdict in TAKES]
+    return [r.tensorflow for r in document.releases if not r.added and r.verdict.works]
 
 
-def _better(chosen: list[Answer], answers: list[Answer]) -> str | None:
+def _better(chosen: list[ReleaseAnswer], answers: list[ReleaseAnswer]) -> str | None:
     """A distribution with a release that takes the plugin where the chosen one's does not."""
-    refused = {one.release.version for one in chosen if one.verdict not in TAKES}
+    refused = {one.release.version for one in chosen if not one.verdict.works}
     for one in answers:
-        if one.verdict in TAKES and one.release.version in refused:
+        if one.verdict.works and one.release.version in refused:
             return one.release.distribution
-    return None
-
-
-def _unfit(elf: ElfFile) -> Finding | None:
-    """Why no release would load the file, whatever it needs; the atlas is of x86-64."""
-    from ..rules.loading.file_causes import not_a_plugin_library, wrong_architecture
-
-    if (elf.machine, elf.bits, elf.byte_order) != (MACHINE, 64, "little"):
-        found = f"{elf.machine}, {elf.bits}-bit, {elf.byte_order}-endian"
-        return wrong_architecture.finding(
-            subject=elf.machine,
-            built=found,
-            live=f"{MACHINE}, 64-bit, little-endian",
-            message=f"the plugin is for {found}, the atlas is of TensorFlow for {MACHINE}",
-            why="a process loads libraries of its own architecture only",
-        )
-    _ = elf.dynamic  # without one it is no input at all: that raises
-    try:
-        require_plugin(elf)
-    except ElfError as error:
-        return not_a_plugin_library.finding(
-            subject=os.path.basename(elf.path),
-            message=error.message,
-            why="dlopen takes shared libraries only",
-        )
     return None
 
 
@@ -147,48 +108,32 @@ def check_release(
 
     Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
     """
+    from ..atlas.collection import open_added, open_atlas
+    from ..rules.releases import ReleaseSide, lacking
+
     trusted = trusted_keys(policy)
     with ElfFile.open(plugin) as elf:
-        embedded = read_embedded(elf)
-        answer, _ = _answer(elf, embedded, distribution)
-        wanted = _of_version(answer, version)
-        identity = (embedded and embedded.manifest.plugin) or read_identity(elf)
-        found = [*wanted.findings]
-        unchecked = [_NO_ENVIRONMENT]
-        if wanted.verdict != Verdict.INCOMPATIBLE:
-            unchecked += _of_machines(identity)
-        if embedded is not None and wanted.verdict in TAKES and not answer.unchecked:
-            found += _other_version(embedded.manifest, identity, version)
-        findings, signed_by = settle(elf, found, policy, trusted, stamped=embedded is not None)
-    return Report(
-        plugin=answer.plugin.replace(signed_by=signed_by),
-        environment=EnvironmentSummary(tensorflow=version, distribution=wanted.distribution),
-        verdict=verdict_of(findings),
-        findings=findings,
-        unchecked=(*answer.unchecked, *wanted.unchecked, *unchecked),
+        facts = PluginFacts.of(elf)
+        _ = facts.manifest
+        atlas, release = _of_version([open_atlas(), *open_added()], version, distribution)
+        side = ReleaseSide(atlas, release, distribution)
+        link = lacking(facts, atlas)[release.index]
+        built, unsure = _origin(facts, distribution)
+        unchecked = (*unsure, _NO_ENVIRONMENT)
+        evidence = Evidence(facts, side, link, unchecked=unchecked, built=built)
+        return judge(evidence, policy, trusted)
+
+
+def _of_version(atlases: Sequence[Atlas], version: str, distribution: str) -> tuple[Atlas, Release]:
+    for atlas in atlases:
+        release = atlas.find(version, distribution)
+        if release is not None:
+            return atlas, release
+    numbers = {release.version for atlas in atlases for release in atlas.releases}
+    known = ", ".join(sorted(numbers, key=order))
+    raise UsageError(
+        f"the atlas does not know TensorFlow {version}", hint=f"it knows {known or 'none'}"
     )
-
-
-def _other_version(manifest: Manifest, plugin: PluginIdentity, version: str) -> list[Finding]:
-    built = stamped_for(manifest)
-    if built is None or built == version:
-        return []
-    from ..rules.runtime.tensorflow import harmless_version
-
-    c_api = plugin.compilation.uses_c_api_only
-    found = harmless_version(built, version, c_api=c_api, known=True)
-    return [found.replace(message=f"built for TensorFlow {built}, checked against {version}")]
-
-
-def _of_version(answer: CompatDocument, version: str) -> CompatRelease:
-    fitting = [r for r in answer.releases if r.tensorflow == version]
-    wanted = next((r for r in fitting if not r.added), fitting[0] if fitting else None)
-    if wanted is None:
-        known = ", ".join(r.tensorflow for r in answer.releases)
-        raise UsageError(
-            f"the atlas does not know TensorFlow {version}", hint=f"it knows {known or 'none'}"
-        )
-    return wanted
 
 
 _NO_ENVIRONMENT = Unchecked(
@@ -197,21 +142,9 @@ _NO_ENVIRONMENT = Unchecked(
 )
 
 
-def _of_machines(plugin: PluginIdentity) -> list[Unchecked]:
-    """What neither an environment nor a machine answers for how the plugin was compiled."""
-    from ..rules.runtime.compiled import unseen_processor
-
-    found = unseen_processor(plugin)
-    made = plugin.compilation
-    if made.eigen_max_align_bytes is not None and not made.uses_c_api_only:
-        why = "only an installed TensorFlow tells which one it was compiled with"
-        found.append(Unchecked(what="Eigen's alignment", why=why))
-    return found
-
-
-def _merged(answers: list[Answer], distribution: str) -> list[Answer]:
+def _merged(answers: list[ReleaseAnswer], distribution: str) -> list[ReleaseAnswer]:
     """One answer a version: the wanted distribution's where both are known."""
-    chosen: dict[str, Answer] = {}
+    chosen: dict[str, ReleaseAnswer] = {}
     for answer in answers:
         version = answer.release.version
         if version not in chosen or answer.release.distribution == distribution:
@@ -224,12 +157,12 @@ def _in_order(public: list[CompatRelease], added: list[CompatRelease]) -> tuple[
     return tuple(sorted((*public, *added), key=lambda release: order(release.tensorflow)))
 
 
-def _release(answer: Answer, *, added: bool = False) -> CompatRelease:
+def _release(answer: ReleaseAnswer, *, added: bool = False) -> CompatRelease:
     return CompatRelease(
         tensorflow=answer.release.version,
         distribution=answer.release.distribution,
         added=added,
         verdict=answer.verdict,
-        findings=demangled(answer.findings),
+        findings=answer.findings,
         unchecked=answer.unchecked,
     )

@@ -8,30 +8,71 @@ import os
 from ..linker.grafts import name_before_graft
 from ..models.errors import InputError
 from ..models.manifest import Library, LibstdcxxFacts, PlatformFacts
+from ..models.report import Unchecked
 from ..models.versions import of_glibc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..atlas.collection import Known
     from ..environment.live import Environment
     from ..environment.tensorflow import TensorFlowInstall
     from ..linker.library import Library as ParsedLibrary
     from ..linker.prediction import Dependency, Prediction
     from ..linker.scope import LiveScope
     from ..models.manifest import NumpyFacts, Owner, PythonFacts
+    from ..models.report import EnvironmentSummary
     from ..rules.installing import Place
 
 LIBSTDCXX = "libstdc++.so.6"
 
 
-class LiveView:
-    """An environment as the rules see it (`rules.base.Live`); everything is read when asked for."""
+class LiveSide:
+    """An environment, or this very process, as a side (`rules.evidence.Side`) for one plugin.
+
+    Everything is read when it is asked for. `atlases` are files to ask before all others.
+    """
+
+    whole = True
+    prefers: str | None = None
 
     def __init__(
-        self, environment: Environment, scope: LiveScope, prediction: Prediction | None
+        self,
+        environment: Environment,
+        scope: LiveScope,
+        prediction: Prediction | None,
+        atlases: Sequence[str] = (),
     ) -> None:
         self.environment = environment
         self.scope = scope
         self.prediction = prediction
+        self._atlases = atlases
+
+    @functools.cached_property
+    def summary(self) -> EnvironmentSummary:
+        """The environment as reports name it."""
+        return self.environment.summary()
+
+    @property
+    def prefix(self) -> str:
+        """Its folder."""
+        return self.environment.paths.prefix
+
+    @functools.cached_property
+    def known(self) -> Known | None:
+        """What an atlas knows of the installed TensorFlow. Raises `InputError`."""
+        from ..atlas.collection import find_installed
+
+        return find_installed(self.tensorflow, self.distribution, self._atlases)
+
+    @property
+    def unknown(self) -> tuple[Unchecked, ...]:
+        """What to say where no atlas knows it."""
+        from ..rules.layout.judging import adding
+
+        why = f"the atlas does not know TensorFlow {self.tensorflow.version}{adding(self.prefix)}"
+        return (Unchecked(what="binary interface", why=why),)
 
     @property
     def tensorflow(self) -> TensorFlowInstall:
@@ -43,7 +84,7 @@ class LiveView:
     @functools.cached_property
     def distribution(self) -> str | None:
         """The package that installed TensorFlow."""
-        return self.environment.summary().distribution
+        return self.summary.distribution
 
     @property
     def manager(self) -> str | None:

@@ -132,7 +132,7 @@ def _enforce(report: Report, policy: PolicyFile) -> None:
             EnvlockWarning,
             stacklevel=3,
         )
-    if report.verdict in ("unsafe", "incompatible"):
+    if report.verdict is not None and not report.verdict.works:
         from ..report.check_text import summary
 
         warnings.warn(summary(report), EnvlockWarning, stacklevel=3)
@@ -143,7 +143,7 @@ def _attach(error: Exception, report: Report) -> None:
     from ..report.check_text import report_text
 
     error.envlock_report = report  # type: ignore[attr-defined]
-    foreseen = report.verdict in ("unsafe", "incompatible")
+    foreseen = report.verdict is not None and not report.verdict.works
     words = "foresaw this failure" if foreseen else "did not foresee this failure. What it found"
     note = f"envlock {words}:\n{report_text(report).rstrip()}"
     if sys.version_info >= (3, 11):

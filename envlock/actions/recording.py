@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..models.dependencies import Dependencies
     from ..models.manifest import PluginIdentity
     from ..models.registration import Registrations
-    from ..plugin.dependencies.analyse import Evidence
+    from ..plugin.dependencies.analyse import InterfaceFacts
 
 
 def build_manifest(
@@ -29,7 +29,7 @@ def build_manifest(
     *,
     forced: bool = False,
     record_ops: bool = False,
-    evidence: Evidence | None = None,
+    evidence: InterfaceFacts | None = None,
 ) -> Manifest:
     """The manifest of an open plugin in the checker's environment; without one, of a linked note.
 
@@ -54,7 +54,7 @@ def build_manifest(
     )
 
 
-def _completed(plugin: PluginIdentity, evidence: Evidence | None) -> PluginIdentity:
+def _completed(plugin: PluginIdentity, evidence: InterfaceFacts | None) -> PluginIdentity:
     """The plugin; how it was compiled as its own file and the commands named for it tell."""
     if evidence is None or not evidence.commands:
         return plugin
@@ -76,14 +76,20 @@ def _registrations(elf: ElfFile, checker: Checker, load: bool) -> Registrations 
     return read_registrations(elf)
 
 
-def _dependencies(elf: ElfFile, checker: Checker, evidence: Evidence | None) -> Dependencies | None:
+def _dependencies(
+    elf: ElfFile, checker: Checker, facts: InterfaceFacts | None
+) -> Dependencies | None:
     """The classes that the plugin's code depends on; None when no atlas knows its release."""
     tensorflow = checker.environment.tensorflow
-    if tensorflow is None:
+    if tensorflow is None or is_runtime(elf):
         return None
-    from ..rules.layout.judging import record_dependencies
+    from ..atlas.collection import find_installed
+    from ..plugin.dependencies.analyse import InterfaceFacts, dependencies
 
-    return record_dependencies(elf, tensorflow, checker.summary.distribution, evidence)
+    known = find_installed(tensorflow, checker.summary.distribution)
+    if known is None:
+        return None
+    return dependencies(facts or InterfaceFacts(elf), known.atlas, known.release)
 
 
 def note_payload(env: str | os.PathLike[str] | None = None) -> bytes:

@@ -7,7 +7,6 @@ import os
 
 from ..models.errors import InputError
 from ..models.report import Unchecked
-from ..plugin.identity import is_runtime
 from ..plugin.registrations.reading import MARKS
 from ..rules.ops.rules import Registering
 
@@ -19,43 +18,32 @@ if TYPE_CHECKING:
     from ..binary.elf import ElfFile
     from ..environment.live import Environment
     from ..linker.scope import LiveScope
-    from ..models.manifest import Manifest
     from ..models.registration import KernelRecord, Registrations
-    from ..rules.ops.rules import Answer
+    from ..plugin.facts import PluginFacts
 
 
-def judge_registrations(
-    elf: ElfFile, manifest: Manifest | None, environment: Environment, scope: LiveScope
-) -> tuple[Answer, ...]:
-    """Findings about the plugin's ops and kernels, in the environment or in this very process.
+def find_registering(
+    plugin: PluginFacts, environment: Environment, scope: LiveScope
+) -> tuple[Registering | None, list[Unchecked]]:
+    """What the rules about ops and kernels look at, in the environment or in this very process.
 
     The process counts when the scope is its own and it has imported TensorFlow. The good case
-    costs a lookup by name; everything else is read for names in question only.
+    costs a lookup by name, and has nothing to look at; everything else is read for names in
+    question only. Raises `InputError`.
     """
-    if is_runtime(elf):
-        return ()
-    registrations = manifest.registrations if manifest is not None else None
-    if registrations is None:
-        from ..plugin.registrations.reading import read_registrations
-
-        registrations = read_registrations(elf)
-    answers: list[Answer] = []
+    if plugin.is_runtime:
+        return None, []
+    registrations = plugin.registrations
+    unchecked = []
     if registrations.limits and registrations.source == "file":
-        answers.append(
-            Unchecked(what="part of the ops and kernels", why="; ".join(registrations.limits))
-        )
+        why = "; ".join(registrations.limits)
+        unchecked.append(Unchecked(what="part of the ops and kernels", why=why))
     if not registrations.ops and not registrations.kernels:
-        return tuple(answers)
+        return None, unchecked
     found = _in_question(registrations, environment, scope)
     if found is None:
-        return tuple(answers)
-    registering = situation(elf, registrations, found, scope)
-    if registering is not None:
-        from ..rules.ops.rules import RULES
-
-        for rule in RULES:
-            answers += rule(registering)
-    return tuple(answers)
+        return None, unchecked
+    return situation(plugin.elf, registrations, found, scope), unchecked
 
 
 def _in_question(

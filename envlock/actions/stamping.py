@@ -12,6 +12,7 @@ from ..binary.elf import ElfFile
 from ..binary.elf.append import require_plugin
 from ..binary.elf.notes import find_stamp
 from ..models.errors import ManifestError, StampRefused, printable
+from ..models.verdict import Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..models.manifest import Manifest
     from ..models.report import Report
     from ..models.shown import StampDocument
-    from ..plugin.dependencies.analyse import Evidence
+    from ..plugin.dependencies.analyse import InterfaceFacts
     from ..plugin.dependencies.recompile import Command
     from ..plugin.signature.keys import PrivateKey
     from .checking import Checker
@@ -73,6 +74,7 @@ def stamp(
         require_plugin(elf)
         with Ahead(elf, path, target) as ahead:
             from ..models.shown import STAMP_FORMAT, StampDocument
+            from ..plugin.facts import PluginFacts
             from ..plugin.identity import read_identity
             from ..plugin.manifest import encode_manifest
             from .checking import Checker
@@ -83,9 +85,10 @@ def stamp(
                 prediction = checker.predict(elf)
                 elf.forget()
                 checker.scope.pool.forget()
-                identity = read_identity(elf, digest=True)
-                report = checker.judge_unstamped(elf, identity, prediction)
-                refused = report.verdict in ("unsafe", "incompatible")
+                facts = PluginFacts.of(elf, stamped=False)
+                facts.identity = identity = read_identity(elf, digest=True)
+                report = checker.judge(facts, prediction, built_here=True)
+                refused = report.verdict is not None and not report.verdict.works
                 if refused and not force:
                     raise StampRefused(_refusal(path, report), report, hint=REFUSED)
                 replaced, before = _old_stamp(elf)
@@ -146,7 +149,7 @@ def _commands(database: str | os.PathLike[str] | None, lines: Sequence[str]) -> 
 
 def _recompiled(
     elf: ElfFile, commands: Sequence[Command]
-) -> tuple[Evidence | None, tuple[str, ...]]:
+) -> tuple[InterfaceFacts | None, tuple[str, ...]]:
     """What the plugin's recompiled sources tell, and remarks about it."""
     if not commands:
         return None, ()
@@ -248,18 +251,20 @@ def _compiled_otherwise(
     from ..rules.layout.judging import compiled_otherwise
 
     tensorflow = checker.environment.tensorflow
-    if tensorflow is None or report.verdict == "incompatible":
+    if tensorflow is None or report.verdict == Verdict.INCOMPATIBLE:
         return report, False
     found = compiled_otherwise(manifest.abi, tensorflow, checker.summary.distribution)
     if not found:
         return report, False
-    return report.replace(verdict="unsafe", findings=(*found, *report.findings)), True
+    return report.replace(verdict=Verdict.UNSAFE, findings=(*found, *report.findings)), True
 
 
 def _refusal(path: str, report: Report) -> str:
     from ..report.check_text import summary
 
-    could = "could not load it" if report.verdict == "incompatible" else "cannot use it safely"
+    could = (
+        "could not load it" if report.verdict == Verdict.INCOMPATIBLE else "cannot use it safely"
+    )
     return (
         f"`{printable(path)}` was not stamped: the environment that would be recorded {could}\n"
         + summary(report)

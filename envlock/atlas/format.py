@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     #: Two steps of an access path; each step's displacement is the sum over its facts.
     Window = tuple[tuple[Fact, ...], tuple[Fact, ...]]
 
+    from ..models.manifest import LibraryIdentity
+
 MAGIC = b"ENVATLAS"
 VERSION = 2
 #: Releases in one atlas, and classes that derive from each other.
@@ -87,6 +89,14 @@ class Release:
         """name, soname, needed, build_id and size of each library, in the order of `units`."""
         libraries: list[dict[str, Any]] = self.facts["libraries"]
         return libraries
+
+    @property
+    def identities(self) -> tuple[LibraryIdentity, ...]:
+        """The libraries as manifests and reports name them."""
+        from ..models.manifest import LibraryIdentity
+
+        keys = ("name", "soname", "build_id", "size")
+        return tuple(LibraryIdentity(**{k: one[k] for k in keys}) for one in self.libraries)
 
     @property
     def global_scope(self) -> bool:

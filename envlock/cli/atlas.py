@@ -100,7 +100,7 @@ def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
 
 def _entry(atlas: Atlas, release: Release) -> AtlasRelease:
     from ..models.atlas import AtlasRelease
-    from ..models.manifest import HeaderVersions, LibraryIdentity
+    from ..models.manifest import HeaderVersions
 
     facts = release.facts
     return AtlasRelease(
@@ -113,11 +113,6 @@ def _entry(atlas: Atlas, release: Release) -> AtlasRelease:
         compiler=facts["compiler"],
         cxx11_abi=facts["cxx11_abi"],
         headers=HeaderVersions(**facts["headers"]),
-        libraries=tuple(
-            LibraryIdentity(
-                name=one["name"], soname=one["soname"], build_id=one["build_id"], size=one["size"]
-            )
-            for one in release.libraries
-        ),
+        libraries=release.identities,
         probe=facts["probe"],
     )

@@ -9,6 +9,8 @@ from ..models.manifest import Compilation, PluginIdentity, SymbolVersions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..binary.elf import ElfFile
 
 #: Stands in .rodata of whatever calls numpy's import_array().
@@ -17,6 +19,11 @@ NUMPY_API_MARK = b"_ARRAY_API"
 TABLE_OPENER = b"PyCapsule_"
 #: What only TensorFlow's own libraries define: the framework library, and libtensorflow_cc.
 RUNTIME = (b"_ZN10tensorflow10OpRegistry6GlobalEv", b"TF_LoadLibrary")
+
+#: The base of datasets, by its type information.
+_DATASET = b"_ZTIN10tensorflow4data11DatasetBaseE"
+#: The file that a failing assertion names; it stands in the plugin only if one is compiled in.
+_REFCOUNT = b"tensorflow/core/platform/refcount.h\0"
 
 
 def text(raw: bytes) -> str:
@@ -77,3 +84,21 @@ def uses_numpy_api(elf: ElfFile) -> bool:
     start, length = elf.dynamic.string_table
     opens_tables = elf.data.find(TABLE_OPENER, start, start + length) >= 0
     return opens_tables and elf.data.find(NUMPY_API_MARK) >= 0
+
+
+def asserts_counts(elf: ElfFile, symbols: Sequence[bytes]) -> bool:
+    """Whether the plugin has datasets that check their count; `symbols` are those it needs."""
+    return _DATASET in symbols and elf.data.find(_REFCOUNT) >= 0
+
+
+def needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
+    """Whether the code has to tell that a manifest is this file's: where no build-id can.
+
+    GNU strip takes PT_GNU_RELRO away together with a build-id. The digest tells initialised data
+    by it, and would not be the recorded one.
+    """
+    if recorded.build_id is None or found.build_id is not None:
+        return recorded.build_id is None
+    from ..binary.elf.digest import PT_GNU_RELRO
+
+    return any(segment.type == PT_GNU_RELRO for segment in elf.segments)

@@ -5,7 +5,8 @@ A new rule is one function and one entry in its module's `RULES`.
 
 from __future__ import annotations
 
-from .base import Comparison, Rule
+from .base import Rule
+from .comparison import Comparison
 from .runtime import compiled, tensorflow
 from .runtime import surroundings as runtime
 from .stamp import rules as stamp

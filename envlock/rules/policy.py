@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..binary.elf import ElfFile
     from ..models.report import Finding
+    from ..plugin.facts import PluginFacts
     from .signature.verify import Verifier
 
 MAX_POLICY = 1 << 20
@@ -107,20 +107,18 @@ def trusted_keys(policy: PolicyFile) -> Verifier | None:
 
 
 def settle(
-    elf: ElfFile,
+    plugin: PluginFacts,
     findings: Iterable[Finding],
     policy: PolicyFile,
     trusted: Verifier | None,
-    *,
-    stamped: bool,
 ) -> tuple[tuple[Finding, ...], str | None]:
     """The findings with what the policy demands besides, as the policy counts them; and the key
     that vouches for the plugin, None where none does or the policy lets that not count."""
-    if policy.require_stamp and not stamped:
+    if policy.require_stamp and plugin.manifest is None:
         from .stamp.rules import missing_stamp
 
-        findings = (*findings, missing_stamp(os.path.basename(elf.path)))
-    word = None if trusted is None else trusted.judge(elf)
+        findings = (*findings, missing_stamp(plugin.name))
+    word = None if trusted is None else trusted.judge(plugin.signed, plugin.name)
     kept = apply_policy((*(word.findings if word else ()), *findings), policy)
     if word is None or any(map(breaks_trust, kept)):
         return kept, None

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..atlas.format import Release
-    from ..binary.elf import ElfFile
     from ..models.manifest import Manifest
     from ..models.report import Finding
+    from ..plugin.facts import PluginFacts
+    from .evidence import Side
 
 #: Distributions that a remedy prefers where neither is installed.
 _PUBLIC = ("tensorflow", "tensorflow-cpu")
@@ -36,47 +37,30 @@ class Fits:
         self.origins = frozenset(origins)
 
 
-class Target:
-    """The environment that a plugin was checked against."""
-
-    __slots__ = ("distribution", "place", "version")
-
-    def __init__(self, place: Place, distribution: str | None, version: str) -> None:
-        self.place = place
-        self.distribution = distribution
-        self.version = version
-
-
-def find_fits(elf: ElfFile, manifest: Manifest | None, distribution: str) -> Fits:
+def find_fits(plugin: PluginFacts, distribution: str) -> Fits:
     """Which public releases take a plugin; `distribution` is asked first for an unstamped one.
 
     Raises `InputError` when the atlas cannot be asked.
     """
     from ..atlas.collection import open_atlas
-    from ..atlas.link import Wants
-    from .layout.assertions import asserts_counts
-    from .layout.compat import all_releases
-    from .layout.judging import TAKES, dependencies_of, origin_elsewhere
+    from .layout.judging import find_origins
     from .layout.suspects import Suspects
+    from .releases import release_answers
 
-    atlas = open_atlas()
-    needed, built, unknown = dependencies_of(elf, manifest, atlas, distribution)
-    if needed is None and unknown:
+    found = release_answers(plugin, open_atlas(), distribution)
+    if plugin.identity.compilation.uses_c_api_only:
+        return Fits([one.release for one in found if one.verdict.works], [plugin.built_for or ""])
+    origins = find_origins(plugin, distribution)
+    needed = origins.needed
+    if needed is None or (isinstance(needed, Suspects) and not needed.possible):
         return Fits((), ())  # it may link, but nobody knows whether it works then
-    wants = Wants(elf)
-    asserting = asserts_counts(elf, wants.symbols)
-    stamped = None if manifest is None else manifest.tensorflow
-    origin = origin_elsewhere(atlas, built, stamped)
-    answers = all_releases(wants, needed, atlas, built, origin=origin, asserting=asserting)
-    origins = [built] if built is not None else []
+    built = [origins.built] if origins.built is not None else []
     if isinstance(needed, Suspects):
-        origins = [release.version for release in needed.origins]
-    return Fits([one.release for one in answers if one.verdict in TAKES], origins)
+        built = [release.version for release in needed.origins]
+    return Fits([one.release for one in found if one.verdict.works], built)
 
 
-def with_releases(
-    findings: list[Finding], elf: ElfFile, manifest: Manifest | None, live: Target
-) -> list[Finding]:
+def with_releases(findings: list[Finding], plugin: PluginFacts, live: Side) -> list[Finding]:
     """The same findings; where another TensorFlow is the remedy, it names those that fit."""
     from .base import ALWAYS, WITH_SKEW
     from .catalogue import rule_of
@@ -85,33 +69,21 @@ def with_releases(
     settled = {id for id, rule in kinds.items() if rule is not None and rule.release == ALWAYS}
     if not any(f.rule in settled and f.verdict != Verdict.DRIFTED for f in findings):
         return findings
-    fits = _fits(elf, manifest, live)
-    if fits is None:
+    try:
+        fits = find_fits(plugin, live.distribution or "tensorflow-cpu")
+    except InputError:
         return findings
-    remedy = _remedy(fits, manifest, live)
+    remedy = _remedy(fits, plugin.manifest, live)
     if fits.releases and "tensorflow-skew" in kinds:
         settled |= {id for id, rule in kinds.items() if rule and rule.release == WITH_SKEW}
     return [f.replace(remedy=remedy) if f.rule in settled else f for f in findings]
 
 
-def another_release(elf: ElfFile, manifest: Manifest | None, live: Target) -> str | None:
-    """The remedy that another TensorFlow is, or a rebuild; None where the atlas cannot be asked."""
-    fits = _fits(elf, manifest, live)
-    return None if fits is None else _remedy(fits, manifest, live)
-
-
-def _fits(elf: ElfFile, manifest: Manifest | None, live: Target) -> Fits | None:
-    try:
-        return find_fits(elf, manifest, live.distribution or "tensorflow-cpu")
-    except InputError:
-        return None
-
-
-def _remedy(fits: Fits, manifest: Manifest | None, live: Target) -> str:
-    rebuild = f"rebuild the plugin against TensorFlow {live.version}"
+def _remedy(fits: Fits, manifest: Manifest | None, live: Side) -> str:
+    rebuild = f"rebuild the plugin against TensorFlow {live.tensorflow.version}"
     recorded = manifest.tensorflow if manifest is not None and not manifest.forced else None
     if not fits.releases:
-        if recorded is None or recorded.version == live.version:
+        if recorded is None or recorded.version == live.tensorflow.version:
             return rebuild
         return f"{rebuild}, or use the TensorFlow {recorded.version} that it was built with"
     names = [live.distribution, recorded and recorded.distribution, *_PUBLIC]
@@ -119,7 +91,7 @@ def _remedy(fits: Fits, manifest: Manifest | None, live: Target) -> str:
     here = live.place.takes(best.version)
     named = ", ".join(_others(fits.releases, best, live.place if here else None))
     if here:
-        same = (best.distribution, best.version) == (live.distribution, live.version)
+        same = (best.distribution, best.version) == (live.distribution, live.tensorflow.version)
         command = live.place.install(
             best.distribution, f"=={best.version}", instead_of=live.distribution, again=same
         )
@@ -133,7 +105,7 @@ def _remedy(fits: Fits, manifest: Manifest | None, live: Target) -> str:
     )
 
 
-def _best(fits: Fits, live: Target, names: Sequence[str]) -> Release:
+def _best(fits: Fits, live: Side, names: Sequence[str]) -> Release:
     """What this Python can have, of the installed distribution, that it was built with; else the
     nearest to the live one."""
 
@@ -143,7 +115,7 @@ def _best(fits: Fits, live: Target, names: Sequence[str]) -> Release:
             not live.place.takes(release.version),
             names.index(name) if name in names else len(names),
             release.version not in fits.origins,
-            abs(_place(release.version) - _place(live.version)),
+            abs(_place(release.version) - _place(live.tensorflow.version)),
             tuple(-part for part in order(release.version)),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
+from functools import cached_property
 
 from ...binary.code.accesses import function_starts
 from ...binary.debug.classes import normalise
@@ -14,6 +14,7 @@ from .usage import Usage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from ...atlas.format import Atlas, Release
     from ...binary.code.accesses import Code
@@ -65,7 +66,7 @@ CONSERVATIVE = {
 }
 
 
-class Evidence:
+class InterfaceFacts:
     """Everything about a plugin that does not depend on a release; read once, judged often."""
 
     def __init__(self, elf: ElfFile, *, disassemble: bool = True) -> None:
@@ -80,13 +81,16 @@ class Evidence:
         self.text = "\n".join(sorted(self.symbols.defined | self.symbols.imported))
         self.imports = "\n".join(sorted(self.symbols.imported))
 
-    @classmethod
-    def of(cls, elf: ElfFile) -> Evidence:
-        """The evidence of an open file, read once however often it is asked for."""
-        found = _read.get(elf)
-        if found is None:
-            found = _read[elf] = cls(elf)
-        return found
+    @cached_property
+    def exchanged(self) -> tuple[str, set[str]]:
+        """What objects can be handed over by, see `DebugFacts.exchanged`."""
+        assert self.debug is not None
+        return self.debug.exchanged(self.symbols.imported)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.debug is not None:
+            _ = self.exchanged
+        return self.__dict__
 
     def _read_debug(self, elf: ElfFile) -> DebugFacts | None:
         from ...binary.debug.dwarf import Dwarf
@@ -153,10 +157,7 @@ class Evidence:
         return tuple(sorted(found))
 
 
-_read: WeakKeyDictionary[ElfFile, Evidence] = WeakKeyDictionary()
-
-
-def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependencies:
+def dependencies(evidence: InterfaceFacts, atlas: Atlas, release: Release) -> Dependencies:
     """What the plugin depends on, with the values of the release it was built with."""
     usage = Usage()
     abi = release.abi
@@ -176,7 +177,7 @@ def dependencies(evidence: Evidence, atlas: Atlas, release: Release) -> Dependen
     code.collect_calls(evidence.code, mentioned, atlas, abi, usage)
     usage.keep(lambda name: _shared(name, evidence.imports))
     if evidence.debug is not None and evidence.level == "dwarf":
-        names, returned = evidence.debug.exchanged(evidence.symbols.imported)
+        names, returned = evidence.exchanged
         # Of a class with virtual functions, debug information mostly has the name only.
         tables = (atlas.slots(cls, abi) for cls in (*mentioned, *usage.facts))
         names = "\n".join((names, *sorted({text for slots in tables for text in slots})))

@@ -15,6 +15,7 @@ from .usage import BASE_OF, Usage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from ...atlas.format import Atlas
     from ...binary.debug.dwarf import Attributes, Dwarf, Unit
@@ -34,7 +35,7 @@ class DebugFacts:
         #: Mangled names of the virtual functions of all classes that are described.
         self.virtual: set[str] = set()
         self._returned: dict[str, int] = {}  # function -> the type that it gives back
-        self._reader = reader
+        self._reader: Reader | None = reader
         self._linkage: dict[int, str] = {}
         self._origin: dict[int, int] = {}
         self._variables: dict[int, int] = {}  # variable entry -> its type
@@ -94,9 +95,14 @@ class DebugFacts:
         elif type(origin) is int and in_code:
             self._copies.add(origin)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The reader holds the file; what else it is asked for is known by then.
+        return {**self.__dict__, "_reader": None}
+
     def exchanged(self, imported: Iterable[str]) -> tuple[str, set[str]]:
         """What objects can be handed over by: the names of imported and of virtual functions, one
         a line, and the classes of which such functions give back objects."""
+        assert self._reader is not None
         functions = {*imported, *self.virtual}
         returned = set()
         for name in functions:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from ...atlas.format import Atlas, Release, Window
     from ...binary.code.accesses import Code
-    from .analyse import Evidence
+    from .analyse import InterfaceFacts
     from .debuginfo import DebugFacts
     from .imports import Symbols
 
 
-def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> list[Release]:
+def narrow(evidence: InterfaceFacts, atlas: Atlas, releases: Sequence[Release]) -> list[Release]:
     """Those of the releases that fit the plugin's code best; all of them where nothing differs."""
     tables = sorted({release.abi for release in releases})
     if len(tables) < 2:
@@ -43,7 +43,7 @@ def narrow(evidence: Evidence, atlas: Atlas, releases: Sequence[Release]) -> lis
     return [release for release in releases if release.abi in tables]
 
 
-def contradictions(evidence: Evidence, atlas: Atlas, abi: int) -> int:
+def contradictions(evidence: InterfaceFacts, atlas: Atlas, abi: int) -> int:
     """How many places of a plugin are otherwise in a release."""
     count = _misplaced(evidence.symbols, atlas, abi)
     if evidence.debug is not None:

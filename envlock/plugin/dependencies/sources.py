@@ -13,7 +13,7 @@ from ...binary.code.accesses import function_starts
 from ...binary.debug.dwarf import Dwarf
 from ...binary.elf.symbols import STB_LOCAL, STB_WEAK, STT_FILE, STT_FUNC, STT_OBJECT
 from ...models.errors import InputError
-from .analyse import Evidence
+from .analyse import InterfaceFacts
 from .debuginfo import DebugFacts
 from .recompile import Objects, belonging
 
@@ -182,7 +182,9 @@ def _sizes(elf: ElfFile) -> list[tuple[int, int]]:
     return sorted(found.items())
 
 
-def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, tuple[str, ...]]:
+def from_sources(
+    elf: ElfFile, commands: Sequence[Command]
+) -> tuple[InterfaceFacts, tuple[str, ...]]:
     """The evidence of a plugin's recompiled sources, and what there is to say about it.
 
     Where the objects make up the whole plugin, their debug information is as good as its own.
@@ -192,7 +194,7 @@ def from_sources(elf: ElfFile, commands: Sequence[Command]) -> tuple[Evidence, t
     table = list(symbols(elf))
     files = [name for name, info, *_ in table if info & 15 == STT_FILE]
     chosen = belonging(commands, elf.path, files)
-    evidence = Evidence(elf)
+    evidence = InterfaceFacts(elf)
     known = evidence.symbols.defined | {name for name, _, _, section, *_ in table if section}
     image = Image(elf)
     covered: set[int] = set()

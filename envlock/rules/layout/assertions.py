@@ -14,38 +14,20 @@ from .texts import ASSERTION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...binary.elf import ElfFile
+    from ...plugin.facts import PluginFacts
 
 #: The last release whose `Unref` leaves the count as it is.
 LAST = (2, 7)
-_DATASET = b"_ZTIN10tensorflow4data11DatasetBaseE"
-#: The file that a failing assertion names; it stands in the plugin only if one is compiled in.
-_HEADER = b"tensorflow/core/platform/refcount.h\0"
 
 
-def asserts_counts(elf: ElfFile, symbols: Sequence[bytes]) -> bool:
-    """Whether the plugin has datasets that check their count; `symbols` are those it needs."""
-    return _DATASET in symbols and elf.data.find(_HEADER) >= 0
-
-
-def concerns(version: str) -> bool:
-    """Whether a release leaves the count as it is."""
-    return order(version)[:2] <= LAST
-
-
-def assertion_findings(elf: ElfFile, version: str) -> list[Finding]:
+def assertion_findings(plugin: PluginFacts, version: str) -> tuple[Finding, ...]:
     """The finding on a plugin that would end the process in this release, if it would."""
-    if not concerns(version):
-        return []
-    from ...atlas.link import Wants
-
-    return [failing(version)] if asserts_counts(elf, Wants(elf).symbols) else []
+    if order(version)[:2] > LAST or not plugin.asserts_counts:
+        return ()
+    return (_failing(version),)
 
 
-def failing(version: str) -> Finding:
-    """The finding for one release."""
+def _failing(version: str) -> Finding:
     return ASSERTION.finding(
         subject="tensorflow::core::RefCounted",
         built="without NDEBUG",

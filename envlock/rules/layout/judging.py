@@ -10,7 +10,6 @@ from __future__ import annotations
 from ...models.errors import InputError
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
-from ...plugin.identity import is_runtime, read_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,18 +17,14 @@ if TYPE_CHECKING:
 
     from ...atlas.collection import Installed, Known
     from ...atlas.format import Atlas, Release
-    from ...binary.elf import ElfFile
     from ...models.dependencies import Dependencies
-    from ...models.manifest import Manifest, PluginIdentity, TensorFlowFacts
-    from ...plugin.dependencies.analyse import Evidence
+    from ...models.manifest import Manifest, TensorFlowFacts
+    from ...plugin.facts import PluginFacts
+    from ..evidence import Side
     from .suspects import Suspects
 
 
-#: Verdicts of releases that take a plugin.
-TAKES = (Verdict.COMPATIBLE, Verdict.DRIFTED)
-
-
-class AbiAnswer:
+class Answer:
     """Findings about the binary interface; `known` when the two releases were really compared."""
 
     __slots__ = ("findings", "known", "origin", "unchecked")
@@ -48,70 +43,73 @@ class AbiAnswer:
         self.origin = origin  # the release that an unstamped plugin was built with, if only one
 
 
-def _unknown(why: str) -> AbiAnswer:
-    return AbiAnswer(unchecked=(Unchecked(what="binary interface", why=why),))
+class Origins:
+    """With which TensorFlow a plugin was built, as its manifest or its code tells.
 
-
-def judge_abi(
-    elf: ElfFile,
-    plugin: PluginIdentity,
-    manifest: Manifest | None,
-    installed: Installed,
-    distribution: str | None,
-    prefix: str | None = None,
-    atlases: Sequence[str] = (),
-    *,
-    asserted: bool = False,
-) -> AbiAnswer:
-    """Compare what a plugin depends on with the installed TensorFlow.
-
-    `prefix` is the environment's, for the remedy; `atlases` are files to ask before all others;
-    `asserted` says that an unstamped plugin was built in this environment.
-    Never raises for what cannot be compared: that is listed as unchecked.
+    `needed` is what it depends on: known, or one possibility a release (`Suspects`); None where
+    nobody knows. `built` is the release's number, `place` where it is looked up if that is settled,
+    `unchecked` what to say of it once for all releases.
     """
-    if plugin.compilation.uses_c_api_only:
-        return AbiAnswer(known=True)
+
+    __slots__ = ("built", "needed", "place", "unchecked", "words")
+
+    def __init__(
+        self,
+        needed: Dependencies | Suspects | None,
+        built: str | None,
+        why: str | None = None,
+        *,
+        place: Known | None = None,
+        words: str = "",
+    ) -> None:
+        self.needed = needed
+        self.built = built
+        self.place = place
+        self.words = words
+        self.unchecked = () if why is None else (_not_compared(why),)
+
+
+def judge_layout(plugin: PluginFacts, side: Side, *, asserted: bool = False) -> Answer:
+    """Compare what a plugin depends on with a side's TensorFlow.
+
+    `asserted` says that an unstamped plugin was built with it. Never raises for what cannot be
+    compared: that is listed as unchecked.
+    """
+    if plugin.identity.compilation.uses_c_api_only:
+        return Answer(known=True)
     from .assertions import assertion_findings
 
-    answer = _compared(elf, plugin, manifest, installed, distribution, prefix, atlases, asserted)
-    answer.findings = (*assertion_findings(elf, installed.version), *answer.findings)
+    answer = _compared(plugin, side, asserted)
+    failing = assertion_findings(plugin, side.tensorflow.version)
+    answer.findings = (*failing, *answer.findings)
     return answer
 
 
-def _compared(
-    elf: ElfFile,
-    plugin: PluginIdentity,
-    manifest: Manifest | None,
-    installed: Installed,
-    distribution: str | None,
-    prefix: str | None,
-    atlases: Sequence[str],
-    asserted: bool,
-) -> AbiAnswer:
-    built = manifest.tensorflow.version if manifest and manifest.tensorflow else None
-    if manifest is not None and not manifest.forced and _same_build(manifest, installed):
-        return AbiAnswer(known=True)  # `stamp` has compared the two
-    from ...atlas.collection import find_installed
-
+def _compared(plugin: PluginFacts, side: Side, asserted: bool) -> Answer:
+    manifest = plugin.manifest
+    if side.whole and manifest and not manifest.forced and _same_build(manifest, side.tensorflow):
+        return Answer(known=True)  # `stamp` has compared the two
     try:
-        if manifest is None and plugin.compilation.uses_c_api_only is None:
-            return AbiAnswer(known=True)  # it imports nothing of TensorFlow's
-        if is_runtime(elf):
-            return _unknown("the file contains TensorFlow's own runtime, it is no plugin of one")
-        live = find_installed(installed, distribution, atlases)
+        if manifest is None and plugin.identity.compilation.uses_c_api_only is None:
+            return Answer(known=True)  # it imports nothing of TensorFlow's
+        if plugin.built_for is None and not plugin.has_file:
+            return Answer()  # its linked-in note names no TensorFlow
+        if plugin.is_runtime:
+            return _unknown("the file contains TensorFlow's own runtime, it is not a plugin")
+        live = side.known
         if live is None:
-            return _unknown(
-                f"the atlas does not know TensorFlow {installed.version}{_adding(prefix)}"
-            )
-        if manifest is not None and built is not None:
-            answer = _judge_stamped(elf, manifest, built, live)
+            return Answer(unchecked=side.unknown)
+        if plugin.built_for is not None:
+            answer = _judge_stamped(plugin, live)
         else:
-            answer = _judge_unstamped(elf, live, asserted)
+            answer = _judge_unstamped(plugin, side, live, asserted)
     except InputError as error:
         return _unknown(error.message)
-    if live.exact:
-        return answer
-    return _inexact(answer, installed.version, live.release, _adding(prefix))
+    return answer if live.exact else _inexact(answer, side, live.release)
+
+
+def _unknown(why: str) -> Answer:
+    return Answer(unchecked=(_not_compared(why),))
 
 
 def _same_build(manifest: Manifest, installed: Installed) -> bool:
@@ -123,7 +121,7 @@ def _same_build(manifest: Manifest, installed: Installed) -> bool:
     return all(now.get(one.name) in (None, one.build_id or one.size) for one in recorded.libraries)
 
 
-def _adding(prefix: str | None) -> str:
+def adding(prefix: str | None) -> str:
     """What to do about a TensorFlow that no atlas knows."""
     from shlex import quote
 
@@ -140,38 +138,30 @@ def demangled(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(f.replace(examples=tuple(demangle(f.examples))) for f in findings)
 
 
-def _inexact(answer: AbiAnswer, version: str, judged: Release, remedy: str) -> AbiAnswer:
+def _inexact(answer: Answer, side: Side, judged: Release) -> Answer:
     """The installed libraries are not those of the release that stood in for them."""
+    version = side.tensorflow.version
     if judged.version == version:
         why = f"this TensorFlow {version} is not the build that the atlas knows under that number"
     else:
         why = f"the atlas does not know TensorFlow {version}, it was judged by {judged.version}"
-    doubt = Unchecked(what="binary interface", why=why + remedy)
-    return AbiAnswer(
-        answer.findings, (*answer.unchecked, doubt), known=answer.known, origin=answer.origin
-    )
+    answer.unchecked = (*answer.unchecked, _not_compared(why + adding(side.prefix)))
+    return answer
 
 
-def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) -> AbiAnswer:
-    from ...atlas.collection import find_installed
+def _judge_stamped(plugin: PluginFacts, live: Known) -> Answer:
     from .findings import compare
+    from .suspects import Suspects
 
-    recorded: Dependencies | None = manifest.abi
-    if recorded is None:
-        from ...plugin.dependencies.analyse import Evidence, dependencies
-
-        tensorflow = manifest.tensorflow
-        assert tensorflow is not None
-        origin = find_installed(tensorflow, tensorflow.distribution)
-        if origin is None:
-            return _unknown(
-                f"the manifest does not say what the plugin depends on, and the atlas does not know "
-                f"TensorFlow {built}"
-            )
-        recorded = dependencies(Evidence.of(elf), origin.atlas, origin.release)
-    place = origin_elsewhere(live.atlas, built, manifest.tensorflow)
-    findings, unchecked = compare(recorded, live.atlas, live.release, built, place)
-    if recorded.evidence == "code" and not live.atlas.shipped and not _own(manifest):
+    manifest = plugin.manifest
+    assert manifest is not None
+    origins = find_origins(plugin, live.release.distribution)
+    if origins.needed is None:
+        return Answer(unchecked=origins.unchecked)
+    assert not isinstance(origins.needed, Suspects)
+    place = origin_elsewhere(live.atlas, origins.built, manifest.tensorflow)
+    findings, unchecked = compare(origins.needed, live.atlas, live.release, origins.built, place)
+    if origins.needed.evidence == "code" and not live.atlas.shipped and not _own(manifest):
         unchecked.append(
             Unchecked(
                 what="inline functions that never differed between public releases",
@@ -179,7 +169,7 @@ def _judge_stamped(elf: ElfFile, manifest: Manifest, built: str, live: Known) ->
                 "stamp a build with `-g`, or with `--compile-command`",
             )
         )
-    return AbiAnswer(findings, unchecked, known=True)
+    return Answer(findings, unchecked, known=True)
 
 
 def origin_elsewhere(
@@ -211,34 +201,102 @@ def _own(manifest: Manifest) -> bool:
     return known is not None and not known.atlas.shipped
 
 
-def _judge_unstamped(elf: ElfFile, live: Known, asserted: bool) -> AbiAnswer:
+def _judge_unstamped(plugin: PluginFacts, side: Side, live: Known, asserted: bool) -> Answer:
+    from .findings import compare
+    from .suspects import Suspects
+
+    distribution = side.prefers or live.release.distribution
+    origins = find_origins(plugin, distribution, live if side.whole else None)
+    suspects = origins.needed
+    if origins.place is not None:
+        assert suspects is not None
+        assert not isinstance(suspects, Suspects)
+        place = origins.place.atlas, origins.place.release
+        findings, unchecked = compare(suspects, live.atlas, live.release, origins.built, place)
+        return Answer(findings, unchecked, known=True, origin=origins.built)
+    assert isinstance(suspects, Suspects)
+    if not suspects.possible and live.atlas.shipped:
+        return _unknown("no release of the atlas exports what the plugin needs")
+    if suspects.includes(live.atlas, live.release, asserted=asserted):
+        if not side.whole:
+            return Answer(known=True)  # said once for all releases
+        why = f"without a stamp nothing proves that it was built with {live.release.version}"
+        doubts = suspects.evidence.doubts if suspects.evidence is not None else ()
+        unread = [Unchecked(what="part of the binary interface", why=text) for text in doubts]
+        said = Unchecked(what="TensorFlow release", why=why + origins.words)
+        return Answer(unchecked=[said, *unread])
+    findings, unchecked = suspects.against(live.atlas, live.release)
+    return Answer(findings, unchecked, known=True, origin=suspects.only)
+
+
+def find_origins(plugin: PluginFacts, distribution: str, live: Known | None = None) -> Origins:
+    """With which TensorFlow a plugin was built; worked out once for each of the arguments.
+
+    `distribution` is asked first for an unstamped plugin, `live` is the release that it is compared
+    with, where that must not fit its code as well. Raises `InputError` when an atlas is damaged.
+    """
+    key = ("origins", distribution, None if live is None else id(live.release))
+    known: Origins | None = plugin.derived.get(key)
+    if known is None:
+        stamped = plugin.built_for is not None
+        known = _stamped_origin(plugin) if stamped else _possible(plugin, distribution, live)
+        plugin.derived[key] = known
+    return known
+
+
+def _stamped_origin(plugin: PluginFacts) -> Origins:
+    from ...atlas.collection import find_installed
+
+    manifest, built = plugin.manifest, plugin.built_for
+    assert manifest is not None
+    assert manifest.tensorflow is not None
+    if manifest.abi is not None:
+        return Origins(manifest.abi, built)
+    if not plugin.has_file:
+        why = "the stamp does not say what the plugin depends on, and its file is not at hand"
+        return Origins(None, built, why)
+    origin = find_installed(manifest.tensorflow, manifest.tensorflow.distribution)
+    if origin is None:
+        why = (
+            "the manifest does not say what the plugin depends on, and the atlas does not know "
+            f"TensorFlow {built}"
+        )
+        return Origins(None, built, why)
+    from ...plugin.dependencies.analyse import dependencies
+
+    return Origins(dependencies(plugin.interface, origin.atlas, origin.release), built)
+
+
+def _possible(plugin: PluginFacts, distribution: str, live: Known | None) -> Origins:
     from ...atlas.collection import open_atlas
     from .suspects import Suspects
 
     atlas = open_atlas()
-    possible, words = possible_origins(elf, atlas, live.release.distribution)
-    suspects = Suspects(elf, atlas, possible)
-    own = own_build(elf, suspects, live)
+    key = ("suspects", distribution)
+    if key not in plugin.derived:
+        possible, words = possible_origins(plugin, atlas, distribution)
+        plugin.derived[key] = Suspects(plugin, atlas, possible), words
+    suspects, words = plugin.derived[key]
+    own = own_build(plugin, suspects, live)
     if own is not None:
-        from .findings import compare
-
-        needed, known = own
-        version, place = known.release.version, (known.atlas, known.release)
-        findings, unchecked = compare(needed, live.atlas, live.release, version, place)
-        return AbiAnswer(findings, unchecked, known=True, origin=version)
-    if not possible and live.atlas.shipped:
-        return _unknown("no release of the atlas exports what the plugin needs")
-    if suspects.includes(live.atlas, live.release, asserted=asserted):
-        why = f"without a stamp nothing proves that it was built with {live.release.version}{words}"
-        doubts = suspects.evidence.doubts if suspects.evidence is not None else ()
-        unread = [Unchecked(what="part of the binary interface", why=text) for text in doubts]
-        return AbiAnswer(unchecked=[Unchecked(what="TensorFlow release", why=why), *unread])
-    findings, unchecked = suspects.against(live.atlas, live.release)
-    return AbiAnswer(findings, unchecked, known=True, origin=suspects.only)
+        needed, place = own
+        version = place.release.version
+        why = f"without a stamp nothing proves that it was built with {version}, an added one"
+        return Origins(needed, version, why, place=place)
+    if not suspects.possible:
+        return Origins(suspects, None, "no release of the atlas exports what it needs")
+    names = ", ".join(release.version for release in suspects.origins)
+    why = f"without a stamp nothing proves that it was built with {names}{words}"
+    if suspects.only is None:
+        why = (
+            f"without a stamp it can have been built with any of {names}{words}; these count as "
+            "working, every other release as unsafe if a build from even one of these breaks on it"
+        )
+    return Origins(suspects, suspects.only, why, words=words)
 
 
 def own_build(
-    elf: ElfFile, suspects: Suspects, live: Known | None = None
+    plugin: PluginFacts, suspects: Suspects, live: Known | None = None
 ) -> tuple[Dependencies, Known] | None:
     """What an unstamped plugin depends on whose code fits an added TensorFlow better than any
     public one and than the live one, and that TensorFlow."""
@@ -247,31 +305,33 @@ def own_build(
     added = open_added()
     if not added:
         return None
-    from ...atlas.link import Wants, missing
-    from ...plugin.dependencies.analyse import Evidence, dependencies
+    from ...atlas.link import missing
+    from ...plugin.dependencies.analyse import dependencies
     from .suspects import fits_better
 
-    evidence, wants = Evidence.of(elf), Wants(elf)
     others = [(suspects.atlas, release) for release in suspects.origins]
     if live is not None and not live.atlas.shipped:
         others.append((live.atlas, live.release))
     for atlas in added:
-        lacking = missing(wants, atlas)
+        lacking = missing(plugin.wants, atlas)
         for release in atlas.releases:
             if lacking[release.index] or (live is not None and release is live.release):
                 continue
-            if (others or live is None) and fits_better(evidence, atlas, release, others):
-                return dependencies(evidence, atlas, release), Known(atlas, release, True)
+            if (others or live is None) and fits_better(plugin.interface, atlas, release, others):
+                known = Known(atlas, release, True)
+                return dependencies(plugin.interface, atlas, release), known
     return None
 
 
-def possible_origins(elf: ElfFile, atlas: Atlas, distribution: str) -> tuple[list[Release], str]:
+def possible_origins(
+    plugin: PluginFacts, atlas: Atlas, distribution: str
+) -> tuple[list[Release], str]:
     """The releases that an unstamped plugin can have been built with, and in words why these."""
-    from ...atlas.link import Wants, missing
+    from ...atlas.link import missing
     from ...plugin.dependencies.origin import candidates, find_origin
 
-    lacking = missing(Wants(elf), atlas)
-    origin = find_origin(elf.path)
+    lacking = missing(plugin.wants, atlas)
+    origin = find_origin(plugin.file)
     linking = [release for release in atlas.releases if not lacking[release.index]]
     found = candidates(linking, origin)
     own = [release for release in found if release.distribution == distribution]
@@ -298,68 +358,6 @@ def compiled_otherwise(
 
     findings, _ = compare(recorded, known.atlas, known.release)
     return demangled([finding for finding in findings if finding.verdict == Verdict.UNSAFE])
-
-
-def record_dependencies(
-    elf: ElfFile, installed: Installed, distribution: str | None, evidence: Evidence | None = None
-) -> Dependencies | None:
-    """What the manifest records of a plugin built with the installed TensorFlow.
-
-    `evidence` is what is known of the plugin if that is more than its file tells. None when no
-    atlas knows that release. Raises `InputError` when an atlas is damaged.
-    """
-    from ...atlas.collection import find_installed
-    from ...plugin.dependencies.analyse import Evidence, dependencies
-
-    if is_runtime(elf):
-        return None
-    known = find_installed(installed, distribution)
-    if known is None:
-        return None
-    return dependencies(evidence or Evidence.of(elf), known.atlas, known.release)
-
-
-def dependencies_of(
-    elf: ElfFile, manifest: Manifest | None, atlas: Atlas, distribution: str
-) -> tuple[Dependencies | Suspects | None, str | None, list[Unchecked]]:
-    """What the plugin depends on, the release that it was built with, what is not known."""
-    from ...atlas.collection import find_installed
-    from ...plugin.dependencies.analyse import Evidence, dependencies
-    from .suspects import Suspects
-
-    identity = read_identity(elf)
-    if identity.compilation.uses_c_api_only:
-        return None, stamped_for(manifest), []
-    if manifest is not None and manifest.tensorflow is not None:
-        built = manifest.tensorflow.version
-        if manifest.abi is not None:
-            return manifest.abi, built, []
-        origin = find_installed(manifest.tensorflow, manifest.tensorflow.distribution)
-        if origin is not None:
-            return dependencies(Evidence.of(elf), origin.atlas, origin.release), built, []
-        return None, built, [_not_compared(f"the atlas does not know TensorFlow {built}")]
-    possible, words = possible_origins(elf, atlas, distribution)
-    suspects = Suspects(elf, atlas, possible)
-    own = own_build(elf, suspects)
-    if own is not None:
-        version = own[1].release.version
-        why = f"without a stamp nothing proves that it was built with {version}, an added one"
-        return own[0], version, [_not_compared(why)]
-    if not possible:
-        return None, None, [_not_compared("no release of the atlas exports what it needs")]
-    names = ", ".join(release.version for release in suspects.origins)
-    why = f"without a stamp nothing proves that it was built with {names}{words}"
-    if suspects.only is None:
-        why = (
-            f"without a stamp it can have been built with any of {names}{words}; these count as "
-            "working, every other release as unsafe if a build from even one of these breaks on it"
-        )
-    return suspects, suspects.only, [_not_compared(why)]
-
-
-def stamped_for(manifest: Manifest | None) -> str | None:
-    """The TensorFlow release that a manifest names."""
-    return manifest.tensorflow.version if manifest and manifest.tensorflow else None
 
 
 def _not_compared(why: str) -> Unchecked:

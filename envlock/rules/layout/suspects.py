@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
-from ...plugin.dependencies.analyse import Evidence, dependencies
+from ...plugin.dependencies.analyse import dependencies
 from ...plugin.dependencies.narrow import contradictions, explained, narrow
 from .findings import compare
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...atlas.format import Atlas, Release
-    from ...binary.elf import ElfFile
     from ...models.dependencies import Dependencies
+    from ...plugin.dependencies.analyse import InterfaceFacts
+    from ...plugin.facts import PluginFacts
 
 
 class Suspects:
@@ -28,10 +29,10 @@ class Suspects:
     of them that fit the plugin's code, oldest first.
     """
 
-    def __init__(self, elf: ElfFile, atlas: Atlas, possible: Sequence[Release]) -> None:
+    def __init__(self, plugin: PluginFacts, atlas: Atlas, possible: Sequence[Release]) -> None:
         self.atlas = atlas
         self.possible = list(possible)
-        self.evidence = Evidence.of(elf) if self.possible else None
+        self.evidence = plugin.interface if self.possible else None
         self.origins = list(possible)
         if self.evidence is not None:
             self.origins = narrow(self.evidence, atlas, possible)
@@ -112,7 +113,7 @@ def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = Fa
 
 
 def fits_better(
-    evidence: Evidence,
+    evidence: InterfaceFacts,
     added: Atlas,
     release: Release,
     others: Sequence[tuple[Atlas, Release]],
@@ -125,7 +126,7 @@ def fits_better(
 
 
 def _against(
-    evidence: Evidence, atlas: Atlas, abi: int, added: Atlas, live: Release
+    evidence: InterfaceFacts, atlas: Atlas, abi: int, added: Atlas, live: Release
 ) -> tuple[int, int]:
     """What speaks against a release: contradictions, then accesses that nothing in it explains."""
     found = contradictions(evidence, atlas, abi)

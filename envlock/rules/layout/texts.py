@@ -45,9 +45,11 @@ LINK_LIBRARY = RULES.add(
     "A release has no library that the plugin needs",
     "Reported only by `envlock compat`: none of the release's libraries has "
     "the name that the plugin asks for.",
+    release=ALWAYS,
 )
 LINK_SYMBOL = RULES.add(
     "link-symbol",
     "A release does not export a symbol that the plugin needs",
     "Reported only by `envlock compat`: the plugin would fail to load with an undefined symbol.",
+    release=ALWAYS,
 )

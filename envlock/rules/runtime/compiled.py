@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ...models.report import Unchecked
 from ...models.verdict import Verdict
-from ..base import Comparison, Rules
+from ..base import Rules
+from ..comparison import Comparison
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _WHAT = "instruction set"
     "that older processors do not have; running one ends the process with SIGILL. The "
     "processor that counts is the one of the machine that checks.",
     Verdict.UNSAFE,
+    environment=False,
 )
 def instruction_set(c: Comparison) -> Iterator[Answer]:
     made = c.plugin.compilation
@@ -39,7 +41,7 @@ def instruction_set(c: Comparison) -> Iterator[Answer]:
         return
     live = c.live.processor
     if live is None or c.plugin.machine != "x86_64":
-        yield from unseen_processor(c.plugin)
+        yield from _unseen_processor(c.plugin)
         return
     from ...binary.code.processors import needed
 
@@ -70,7 +72,7 @@ def instruction_set(c: Comparison) -> Iterator[Answer]:
         yield _unchecked(unknown, "which features that needs is not known")
 
 
-def unseen_processor(plugin: PluginIdentity) -> list[Unchecked]:
+def _unseen_processor(plugin: PluginIdentity) -> list[Unchecked]:
     """What to say of a plugin for some processors only where the processor is not at hand."""
     chosen = _chosen(plugin.compilation)
     if not chosen:
@@ -113,6 +115,7 @@ def _quoted(flags: Iterable[str]) -> str:
     "aligns; `tf.sysconfig.get_compile_flags()` names TensorFlow's own. Users report crashes "
     "from older releases; in measurements it never mattered.",
     Verdict.DRIFTED,
+    environment=False,
 )
 def eigen_alignment(c: Comparison) -> Iterator[Answer]:
     plugin = c.plugin.compilation.eigen_max_align_bytes
@@ -124,11 +127,11 @@ def eigen_alignment(c: Comparison) -> Iterator[Answer]:
         live = built.eigen_max_align_bytes
     live = live or c.live.tensorflow.eigen_max_align_bytes
     if live is None:
-        yield Unchecked(
-            what="Eigen's alignment",
-            why=f"compiled with `EIGEN_MAX_ALIGN_BYTES={plugin}`, and TensorFlow "
-            f"{c.live.tensorflow.version} does not tell its own",
-        )
+        here = f"TensorFlow {c.live.tensorflow.version} does not tell its own"
+        why = f"compiled with `EIGEN_MAX_ALIGN_BYTES={plugin}`, and {here}"
+        if not c.live.whole:
+            why = "only an installed TensorFlow tells which one it was compiled with"
+        yield Unchecked(what="Eigen's alignment", why=why)
     elif plugin != live:
         yield eigen_alignment.finding(
             subject="EIGEN_MAX_ALIGN_BYTES",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...models.report import Unchecked
 from ...models.verdict import Verdict
 from ...models.versions import minor, of_glibc, order
-from ..base import Comparison, Rules
+from ..base import Rules
+from ..comparison import Comparison
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def python_version(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.python, c.live.python
+    if live is None:
+        return
     other_soabi = None not in (built.soabi, live.soabi) and built.soabi != live.soabi
     if minor(built.version) != minor(live.version) or other_soabi:
         yield python_version.finding(
@@ -162,21 +165,26 @@ def numpy_abi(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None:
         return
     built, live = c.manifest.numpy, c.live.numpy
+    unsure = c.uses_numpy_api is None
+    uses = unsure or c.uses_numpy_api
     if built is None:
-        if c.uses_numpy_api:
+        if uses:
             yield Unchecked(
                 what="numpy", why="the manifest does not say with which one the plugin was built"
             )
         return
+    remedy = c.live.place.install("numpy", f"=={built.version}")
     if live is None:
-        if c.uses_numpy_api:
+        if unsure:
+            yield _perhaps_broken(built.version, "none")
+        elif uses:
             yield numpy_abi.finding(
                 subject="numpy",
                 built=built.version,
                 live=None,
                 message=f"uses numpy's C API of {built.version}, and numpy is not installed here",
                 why="the plugin fetches numpy's function table when it starts to use it",
-                remedy=c.live.place.install("numpy", f"=={built.version}"),
+                remedy=remedy,
             )
         else:
             yield Unchecked(
@@ -188,8 +196,11 @@ def numpy_abi(c: Comparison) -> Iterator[Answer]:
     abi_changed = built.abi != live.abi and None not in (built.abi, live.abi)
     too_old = built.c_api is not None and live.c_api is not None and live.c_api < built.c_api
     # numpy 2's headers build modules that run on 1.x too; the other direction does not work.
-    dangerous = c.uses_numpy_api and (too_old or (abi_changed and order(live.version) >= (2,)))
+    breaks = too_old or (abi_changed and order(live.version) >= (2,))
     known = None not in (built.abi, live.abi, built.c_api, live.c_api)
+    if unsure and breaks:
+        yield _perhaps_broken(built.version, live.version)
+    dangerous = breaks and c.uses_numpy_api
     yield numpy_abi.finding(
         verdict=Verdict.UNSAFE if dangerous else Verdict.DRIFTED,
         subject="numpy",
@@ -198,14 +209,26 @@ def numpy_abi(c: Comparison) -> Iterator[Answer]:
         message=f"built beside numpy {built.version}, this environment has {live.version}",
         why=(
             "the plugin does not use numpy's C API, so this alone breaks nothing"
-            if not c.uses_numpy_api
+            if not uses
+            else "whether that breaks it is not known without the plugin's file"
+            if unsure and breaks
+            else "numpy's C API is compatible between the two, should the plugin use it"
+            if unsure
             else "the plugin uses numpy's C API, and the two have different binary interfaces"
             if dangerous
             else "the plugin uses numpy's C API, which is compatible between the two"
             if known
             else "the plugin uses numpy's C API"
         ),
-        remedy=c.live.place.install("numpy", f"=={built.version}") if dangerous else None,
+        remedy=remedy if dangerous else None,
     )
-    if c.uses_numpy_api and not dangerous and not known:
+    if uses and not breaks and not known:
         yield Unchecked(what="numpy's C API", why="its level is not known on both sides")
+
+
+def _perhaps_broken(built: str, live: str) -> Unchecked:
+    return Unchecked(
+        what="numpy's C API",
+        why=f"that of {built} does not work with the numpy here ({live}), and only the plugin's "
+        "file, which is not at hand, tells whether it uses it",
+    )

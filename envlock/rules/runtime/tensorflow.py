@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
 from ...models.versions import minor
-from ..base import Comparison, Rules, install_command
+from ..base import Rules
+from ..comparison import Comparison, install_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,19 +25,20 @@ RULES = Rules("runtime")
     "Patch releases of one minor never differed, and plugins that use only the C API are "
     "not affected.",
     Verdict.UNSAFE,
+    environment=False,
 )
 def tensorflow_version(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.tensorflow is None:
-        if not c.abi_known and not c.origin_told:
+        if not c.abi_known and not c.origin_told and c.live.whole:
             why = "the plugin carries no manifest that names it"
             yield Unchecked(what="TensorFlow release", why=why)
         return
     built, live = c.manifest.tensorflow, c.live.tensorflow
     if built.version == live.version or c.refused or c.abi_unsafe:
         return  # nothing differs, or a finding says exactly what does
-    drifted = harmless_version(
-        built.version, live.version, c_api=c.plugin.compilation.uses_c_api_only, known=c.abi_known
-    )
+    if not c.live.whole and not c.abi_known:
+        return  # compat says once what is not known
+    drifted = _harmless(c, built.version, live.version)
     same_minor = minor(built.version) == minor(live.version)
     if same_minor or c.abi_known or c.plugin.compilation.uses_c_api_only:
         yield drifted
@@ -46,26 +48,31 @@ def tensorflow_version(c: Comparison) -> Iterator[Answer]:
             built=built.version,
             live=live.version,
             message=drifted.message,
-            why="the dynamic linker would accept it, but class layouts and inlined accessors "
-            "change between minor releases: it can crash or compute garbage",
+            why=(
+                "the classes that its stamp names are the same in both, but whether this "
+                "release exports every symbol that it needs is not known without its file"
+                if c.interface_alone
+                else "the dynamic linker would accept it, but class layouts and inlined accessors "
+                "change between minor releases: it can crash or compute garbage"
+            ),
             remedy=install_command(c.live, f"=={minor(built.version)}.*"),
         )
 
 
-def harmless_version(built: str, live: str, *, c_api: bool | None, known: bool) -> Finding:
-    """The finding that a release differs where that has no effect; `known` says that the binary
-    interfaces were compared."""
+def _harmless(c: Comparison, built: str, live: str) -> Finding:
+    """The finding that a release differs where that has no effect."""
+    here = "this environment has" if c.live.whole else "checked against"
     return tensorflow_version.finding(
         verdict=Verdict.DRIFTED,
         subject="TensorFlow",
         built=built,
         live=live,
-        message=f"built for TensorFlow {built}, this environment has {live}",
+        message=f"built for TensorFlow {built}, {here} {live}",
         why=(
             "the plugin uses only TensorFlow's C API, which is kept stable"
-            if c_api
+            if c.plugin.compilation.uses_c_api_only
             else "nothing that the plugin depends on differs between the two releases"
-            if known
+            if c.abi_known
             else "patch releases of one minor release have the same binary interface"
         ),
     )

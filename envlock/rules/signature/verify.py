@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
-from ...binary.elf.notes import find_stamp
-from ...models.errors import ElfError, ManifestError
 from ...models.report import Finding
 from ...plugin.signature.keys import fingerprint, read_trusted, require_cryptography, verify
-from ...plugin.signature.note import SignatureNote, find_signature
 from ...plugin.signature.statement import EDITED as EDITED_STATE
-from ...plugin.signature.statement import INTACT, Outcome, compare, decode_statement
+from ...plugin.signature.statement import INTACT, Outcome
 from .texts import BROKEN, EDITED, MISSING, UNTRUSTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ...binary.elf.file import ElfFile
+    from ...plugin.signature.signed import Signed
     from ..base import Rule
 
 _SIGN = "envlock stamp --sign KEY {}"
@@ -41,44 +36,28 @@ class Verifier:
         require_cryptography()
         self.keys = read_trusted(paths)
 
-    def judge(self, elf: ElfFile) -> Word:
+    def judge(self, signed: Signed, name: str) -> Word:
         """What the trusted keys say about one plugin; no finding: they vouch for all it loads."""
-        name = os.path.basename(elf.path)
-        try:
-            note = find_signature(elf)
-            stamp = find_stamp(elf)
-        except (ManifestError, ElfError) as error:
-            return Word((_broken(name, error.message),))
-        if note is None or stamp is None:
-            return Word(
-                (
-                    _finding(
-                        MISSING,
-                        name,
-                        "the policy requires a signature; the plugin has none",
-                        why="it can come from anyone",
-                        remedy=_SIGN.format(name),
-                    ),
-                )
-            )
+        note = signed.note
+        if signed.problem is not None:
+            return Word((_broken(name, signed.problem),))
+        if note is None:
+            missing = "the policy requires a signature; the plugin has none"
+            why = "it can come from anyone"
+            return Word((_finding(MISSING, name, missing, why=why, remedy=_SIGN.format(name)),))
         by = fingerprint(note.key)
         if note.key not in self.keys:
             return Word((_untrusted(name, by, len(self.keys)),))
         if not verify(note.key, note.signature, note.message):
             return Word((_broken(name, f"the signature is not one of the key {by}", built=by),))
-        return _compared(elf, note, stamp.payload, name, by)
-
-
-def _compared(elf: ElfFile, note: SignatureNote, manifest: bytes, name: str, by: str) -> Word:
-    try:
-        outcome = compare(elf, decode_statement(note.statement, elf.path), manifest)
-    except ManifestError as error:
-        return Word((_broken(name, error.message, built=by),))
-    if outcome.kind == INTACT:
-        return Word((), by)
-    if outcome.kind == EDITED_STATE:
-        return Word((_edited(name, outcome, by),), by)
-    return Word((_broken(name, f"not what {by} signed: {outcome.changes[0].what}", built=by),))
+        outcome = signed.outcome
+        if isinstance(outcome, str):
+            return Word((_broken(name, outcome, built=by),))
+        if outcome.kind == INTACT:
+            return Word((), by)
+        if outcome.kind == EDITED_STATE:
+            return Word((_edited(name, outcome, by),), by)
+        return Word((_broken(name, f"not what {by} signed: {outcome.changes[0].what}", built=by),))
 
 
 def _untrusted(name: str, by: str, count: int) -> Finding:

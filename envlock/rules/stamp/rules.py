@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
-from ..base import Comparison, Rules
+from ..base import Rules
+from ..comparison import Comparison
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ DEMANDS = Rules("stamp")
     "was stamped, says nothing about the code at hand.",
     Verdict.UNSAFE,
     changes=("plugin",),
+    environment=False,
 )
 def stamp_mismatch(c: Comparison) -> Iterator[Answer]:
     if c.manifest is None or c.manifest.plugin is None:
@@ -64,6 +66,7 @@ def _digest(code: object) -> str | None:
     "`envlock stamp --force` recorded an environment that could not load the plugin.",
     Verdict.DRIFTED,
     changes=("plugin",),
+    environment=False,
 )
 def stamp_forced(c: Comparison) -> Iterator[Answer]:
     if c.manifest is not None and c.manifest.forced:

@@ -18,6 +18,7 @@ from envlock.plugin.dependencies import code
 from envlock.plugin.dependencies.debuginfo import DebugFacts
 from envlock.plugin.dependencies.origin import find_origin
 from envlock.plugin.dependencies.usage import BASE_OF, Usage
+from envlock.plugin.facts import PluginFacts
 from envlock.rules.layout.assertions import assertion_findings
 from envlock.rules.layout.findings import compare
 
@@ -216,7 +217,7 @@ class TestAssertions:
     ) -> None:
         path = compiled(tmp_path, self.SOURCE.format(place=place))
         with ElfFile.open(path) as elf:
-            found = assertion_findings(elf, version)
+            found = assertion_findings(PluginFacts.of(elf), version)
         assert [finding.rule for finding in found] == rules
         assert [finding.verdict for finding in found] == ["unsafe"] * len(rules)
 

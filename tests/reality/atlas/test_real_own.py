@@ -21,15 +21,15 @@ from envlock.actions.checking import Checker
 from envlock.actions.stamping import stamp
 from envlock.atlas.collection import open_atlas
 from envlock.atlas.format import Atlas
-from envlock.atlas.link import Wants
 from envlock.binary.elf import ElfFile
 from envlock.environment.live import Environment
 from envlock.models.report import Report
-from envlock.plugin.dependencies.analyse import Evidence, dependencies
-from envlock.rules.layout.compat import all_releases
+from envlock.plugin.dependencies.analyse import InterfaceFacts, dependencies
+from envlock.rules.releases import release_answers
 from tests.support.building import build
 from tests.support.environments import TfEnvironment, cache_root
 from tests.unit.atlas.own import envlock
+from tests.unit.atlas.test_verdict import stamped
 
 RELEASE, OTHER = "2.18.1", "2.16.2"
 OPS = ("minimal", "inline_readers", "resource", "lookup", "dataset", "protobuf", "c_api")
@@ -141,8 +141,8 @@ def test_stamping_with_it_records_enough_for_every_public_release(
         for atlas in (shipped, added):
             release = atlas.find(RELEASE, "tensorflow-cpu")
             assert release is not None
-            needed = dependencies(Evidence(elf), atlas, release)
-            answers = all_releases(Wants(elf), needed, shipped)
+            needed = dependencies(InterfaceFacts(elf), atlas, release)
+            answers = release_answers(stamped(elf, needed, RELEASE), shipped, "tensorflow-cpu")
             verdicts.append([(one.release.version, one.verdict) for one in answers])
     assert verdicts[0] == verdicts[1]
     assert {verdict for _, verdict in verdicts[0]} >= {"compatible", "incompatible"}

@@ -17,7 +17,7 @@ from envlock.atlas.format import Atlas
 from envlock.binary.elf import ElfFile
 from envlock.models.dependencies import Dependencies
 from envlock.models.errors import InputError
-from envlock.plugin.dependencies.analyse import Evidence, dependencies
+from envlock.plugin.dependencies.analyse import InterfaceFacts, dependencies
 from envlock.plugin.dependencies.recompile import Command, belonging, read_database, read_line
 from envlock.plugin.dependencies.sources import from_sources
 from tests.support.building import build, command
@@ -163,7 +163,7 @@ def by_itself(plugin: Path, atlas: Atlas) -> Dependencies:
     release = atlas.find("9.1.0")
     assert release is not None
     with ElfFile.open(plugin) as elf:
-        return dependencies(Evidence(elf), atlas, release)
+        return dependencies(InterfaceFacts(elf), atlas, release)
 
 
 @pytest.mark.parametrize(

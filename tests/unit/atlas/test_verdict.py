@@ -6,17 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from envlock.atlas import link
 from envlock.atlas.format import Atlas
 from envlock.binary.elf import ElfFile
 from envlock.models.dependencies import Dependencies
+from envlock.models.manifest import (
+    MANIFEST_FORMAT,
+    Manifest,
+    PlatformFacts,
+    PythonFacts,
+    TensorFlowFacts,
+)
 from envlock.models.record import decode, encode
 from envlock.models.report import Finding
-from envlock.plugin.dependencies.analyse import Evidence, dependencies
+from envlock.plugin.dependencies.analyse import InterfaceFacts, dependencies
 from envlock.plugin.dependencies.narrow import narrow
-from envlock.rules.layout import compat
+from envlock.plugin.facts import PluginFacts
 from envlock.rules.layout.findings import compare
 from envlock.rules.layout.suspects import Suspects
+from envlock.rules.releases import release_answers
 from tests.unit.atlas.framework import PLUGINS, Framework, strip
 
 #: What is found in each plugin by its debug information.
@@ -41,11 +48,26 @@ def judge(plugin: Path, atlas: Atlas, built: str, live: str) -> tuple[Dependenci
     assert origin is not None
     assert target is not None
     with ElfFile.open(plugin) as elf:
-        recorded = dependencies(Evidence(elf), atlas, origin)
+        recorded = dependencies(InterfaceFacts(elf), atlas, origin)
     # As it comes back out of a manifest.
     recorded = decode(Dependencies, encode(recorded, sparse=True))
     findings, _ = compare(recorded, atlas, target, built)
     return recorded, [one for one in findings if one.verdict == "unsafe"]
+
+
+def stamped(elf: ElfFile, recorded: Dependencies, built: str) -> PluginFacts:
+    """The facts of a plugin whose manifest says this much."""
+    facts = PluginFacts.of(elf)
+    tensorflow = TensorFlowFacts(version=built)
+    facts.manifest = Manifest(
+        format=MANIFEST_FORMAT,
+        generator="a test",
+        tensorflow=tensorflow,
+        abi=recorded,
+        python=PythonFacts(version="3.11.7", implementation="cpython"),
+        platform=PlatformFacts(machine="x86_64"),
+    )
+    return facts
 
 
 @pytest.mark.parametrize("form", ["dwarf", "stripped"])
@@ -90,7 +112,7 @@ def test_all_releases_are_judged(
     plugin = build(releases, 1, "reads_moved", "dwarf", tmp_path)
     recorded, _ = judge(plugin, atlas, "9.1.0", "9.2.0")
     with ElfFile.open(plugin) as elf:
-        answers = compat.all_releases(link.Wants(elf), recorded, atlas, "9.1.0")
+        answers = release_answers(stamped(elf, recorded, "9.1.0"), atlas, "tensorflow")
     assert [(a.release.version, a.verdict) for a in answers] == [
         ("9.1.0", "compatible"),
         ("9.2.0", "unsafe"),
@@ -114,7 +136,7 @@ def test_without_a_disassembler_the_kind_is_assumed(
     origin = atlas.find("9.1.0")
     assert origin is not None
     with ElfFile.open(plugin) as elf:
-        evidence = Evidence(elf, disassemble=False)
+        evidence = InterfaceFacts(elf, disassemble=False)
         assert evidence.level == "symbols"
         assert dependencies(evidence, atlas, origin).evidence == "symbols"
 
@@ -132,9 +154,9 @@ def test_code_tells_the_release_of_an_unstamped_plugin(
 ) -> None:
     plugin = build(releases, built, name, form, tmp_path)
     with ElfFile.open(plugin) as elf:
-        evidence = Evidence(elf)
+        evidence = InterfaceFacts(elf)
         found = narrow(evidence, atlas, atlas.releases)
-        suspects = Suspects(elf, atlas, atlas.releases)
+        suspects = Suspects(PluginFacts.of(elf), atlas, atlas.releases)
     assert f"9.{built}.0" in [release.version for release in found]
     other = atlas.find(f"9.{3 - built}.0")
     assert other is not None
@@ -155,11 +177,11 @@ def test_missing_symbol_makes_a_release_incompatible(
 
     compile_shared(source, plugin, str(releases[2].library))
     with ElfFile.open(plugin) as elf:
-        answers = compat.all_releases(link.Wants(elf), None, atlas)
+        answers = release_answers(PluginFacts.of(elf), atlas, "tensorflow")
     assert [answer.verdict for answer in answers] == ["incompatible", "compatible"]
     (finding,) = answers[0].findings
     assert finding.rule == "link-symbol"
-    assert finding.examples == ("_ZNK10tensorflow8Resource7BetweenEv",)
+    assert finding.examples == ("tensorflow::Resource::Between() const",)
 
 
 def test_missing_library_makes_a_release_incompatible(
@@ -173,7 +195,7 @@ def test_missing_library_makes_a_release_incompatible(
     compile_shared(empty, library, f"-Wl,-soname,{library.name}")
     compile_shared(empty, plugin, "-Wl,--no-as-needed", str(library))
     with ElfFile.open(plugin) as elf:
-        answers = compat.all_releases(link.Wants(elf), None, atlas)
+        answers = release_answers(PluginFacts.of(elf), atlas, "tensorflow")
     assert {answer.verdict for answer in answers} == {"incompatible"}
     (finding,) = answers[0].findings
     assert (finding.rule, finding.subject) == ("link-library", library.name)

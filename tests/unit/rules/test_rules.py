@@ -26,7 +26,7 @@ from envlock.models.manifest import (
 from envlock.models.report import Finding, Unchecked
 from envlock.models.verdict import VERDICTS
 from envlock.rules import RULES, Comparison
-from envlock.rules.installing import Place
+from envlock.rules.evidence import UnknownSide
 
 TENSORFLOW = TensorFlowFacts(
     version="2.15.1",
@@ -73,14 +73,13 @@ MANIFEST = Manifest(
 HASWELL = frozenset(needed(["-march=haswell"])[0])
 
 
-class Live:
+class Live(UnknownSide):
     """A live environment that equals the build's but for what is passed in."""
 
     def __init__(self, **changes: Any) -> None:
         self.tensorflow = TENSORFLOW.replace(**changes.pop("tensorflow", {}))
         self.distribution = self.tensorflow.distribution
         self.manager = self.tensorflow.manager
-        self.place = Place(self.manager)
         self.numpy = changes.pop("numpy", NUMPY)
         self.python = changes.pop("python", PYTHON)
         self.libc_version = changes.pop("libc_version", "2.36")

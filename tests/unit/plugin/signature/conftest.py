@@ -12,6 +12,7 @@ from envlock.binary.elf import ElfFile
 from envlock.models.report import Finding
 from envlock.plugin.signature.keys import read_private
 from envlock.plugin.signature.sign import sign
+from envlock.plugin.signature.signed import Signed
 from envlock.rules.signature.verify import Verifier
 from tests.support.elves import run
 
@@ -39,7 +40,7 @@ class Signer:
     def judge(self, library: Path) -> Finding | None:
         """The one finding on a file; None where it is vouched for."""
         with ElfFile.open(library) as elf:
-            word = self.verifier.judge(elf)
+            word = self.verifier.judge(Signed(elf), library.name)
         assert len(word.findings) <= 1
         return word.findings[0] if word.findings else None
 
