@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
     if not arguments.tensorflow:
-        from ..actions.checking import check_many
+        from ..inventory.scan import check_many
 
         headers = arguments.compiler if arguments.live_headers else None
         return check_many(arguments.plugins, env=arguments.env, policy=policy, live_headers=headers)
@@ -87,8 +87,9 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
 
 
 def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
-    from ..actions.checking import expand, unreadable_report
+    from ..actions.checking import unreadable_report
     from ..actions.compatibility import check_release
+    from ..inventory.scan import expand
     from ..models.report import EnvironmentSummary
 
     environment = EnvironmentSummary(tensorflow=arguments.tensorflow)

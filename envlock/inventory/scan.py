@@ -10,9 +10,11 @@ import contextlib
 import os
 import stat
 
-from ..actions.checking import folder_problems, unreadable_report
+from ..actions.checking import Checker, unreadable_report
 from ..binary.elf import ElfFile
+from ..files.folders import added_files
 from ..models.errors import FileAccessError, InputError
+from ..models.policy import DEFAULT
 from .plugins import is_library_name, is_plugin, libraries_below
 
 TYPE_CHECKING = False
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from zipfile import ZipFile
 
-    from ..actions.checking import Checker
+    from ..models.policy import PolicyFile
     from ..models.report import Report
 
+#: Fewer plugins than this are checked faster than children are started.
+PARALLEL_FROM = 8
 #: Bytes of one library in a wheel, and of all that are unpacked of one wheel.
 MEMBER_LIMIT = 4 << 30
 #: A member that grows more than that when unpacked is a bomb; real libraries stay below 12.
@@ -278,3 +282,89 @@ def _unpacked(archive: ZipFile, members: set[str]) -> Iterator[str]:
             with open(place, "wb") as target:
                 _copy(archive, member, target.write)
         yield root
+
+
+def _checker(env: str | os.PathLike[str] | None, policy: PolicyFile) -> Checker:
+    if added_files():
+        from ..atlas.collection import open_added
+
+        open_added()  # one that cannot be read is an error, not a missing answer
+    return Checker.for_environment(env, policy)
+
+
+def check_many(
+    plugins: Iterable[str],
+    *,
+    env: str | os.PathLike[str] | None = None,
+    policy: PolicyFile = DEFAULT,
+    live_headers: str | None = None,
+) -> tuple[Report, ...]:
+    """Check plugins and all plugins in folders; unreadable ones get a report without a verdict.
+
+    So does a folder that holds no library: whoever named it meant another one. `live_headers` and
+    what is raised are as for `check`, but for what is wrong with a plugin.
+    """
+    with _checker(env, policy) as checker:
+        if live_headers is not None:
+            checker.read_headers(live_headers)
+        paths, problems = expand(plugins)
+        failed = tuple(unreadable_report(path, error, checker.summary) for path, error in problems)
+        if len(paths) < PARALLEL_FROM:
+            return (*(checker.check(path) for path in paths), *failed)
+        from ..files.parallel import Died, map_forked
+
+        answers = map_forked(checker.check, paths)
+    reports = (
+        unreadable_report(path, InputError(f"checking `{path}` ended its process: {answer}"))
+        if isinstance(answer, Died)
+        else answer
+        for path, answer in zip(paths, answers)
+    )
+    return (*reports, *failed)
+
+
+def expand(paths: Iterable[str]) -> tuple[list[str], list[tuple[str, InputError]]]:
+    """Files as they are, folders replaced by the shared libraries in them, in a stable order.
+
+    Then the folders that hold none or cannot be read, and what to say of each.
+    """
+    found: list[str] = []
+    problems: list[tuple[str, InputError]] = []
+    for path in paths:
+        if os.path.isdir(path):
+            unread: list[OSError] = []
+            libraries = sorted(_libraries_below(path, unread.append))
+            found += libraries
+            problems += folder_problems(path, unread, empty=not libraries)
+        else:
+            found.append(path)
+    return found, problems
+
+
+def folder_problems(
+    folder: str, unread: Iterable[OSError], *, empty: bool, wanted: str = "a shared library"
+) -> list[tuple[str, InputError]]:
+    """What keeps a folder from being looked at: parts that cannot be read, or nothing `wanted`."""
+    found: list[tuple[str, InputError]] = []
+    for error in unread:
+        place = os.fspath(error.filename)
+        text = f"cannot read the folder `{place}`: {error.strerror}"
+        found.append((place, FileAccessError(text)))
+    if empty and not found:
+        from shlex import quote
+
+        problem = InputError(
+            f"`{folder}` is a folder without {wanted}",
+            hint=f"`find {quote(folder)} -name '*.so*'` lists what may have been meant",
+        )
+        found.append((folder, problem))
+    return found
+
+
+def _libraries_below(folder: str, failed: Callable[[OSError], object]) -> Iterable[str]:
+    for parent, folders, files in os.walk(folder, onerror=failed):
+        folders.sort()
+        for name in files:
+            full = os.path.join(parent, name)
+            if (name.endswith(".so") or ".so." in name) and os.path.isfile(full):
+                yield full
