@@ -116,8 +116,8 @@ AUDITWHEEL = "import sys; from auditwheel.lddtree import ldd; ldd(sys.argv[1])"
 
 def many(environment: TfEnvironment, plugins: list[Path], wanted: int, runs: int) -> None:
     """Hundreds of plugins in one run of the command, beside as many runs of `ldd -r`."""
-    from envlock.actions.checking import check_many
     from envlock.actions.stamping import stamp
+    from envlock.inventory.scan import check_many
 
     folder = WORK / "many"
     shutil.rmtree(folder, ignore_errors=True)

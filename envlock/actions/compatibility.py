@@ -129,7 +129,7 @@ def _of_version(atlases: Sequence[Atlas], version: str, distribution: str) -> tu
         release = atlas.find(version, distribution)
         if release is not None:
             return atlas, release
-    numbers = {release.version for atlas in atlases for release in atlas.releases}
+    numbers = dict.fromkeys(release.version for atlas in atlases for release in atlas.releases)
     known = ", ".join(sorted(numbers, key=order))
     raise UsageError(
         f"the atlas does not know TensorFlow {version}", hint=f"it knows {known or 'none'}"

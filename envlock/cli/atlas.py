@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..models.errors import printable
-from .common import add_compiler, add_environment, add_format, emit, to_json
+from ..report.json import render as to_json
+from .common import add_compiler, add_environment, add_format, emit
 from .failing import error_info, failing_in_json
 
 TYPE_CHECKING = False

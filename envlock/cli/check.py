@@ -1,41 +1,38 @@
-"""`envlock check`."""
+"""`envlock check`, of which `scan` and `report` are other names."""
 
 from __future__ import annotations
 
-from ..models.errors import InputError, UsageError
-from .common import (
-    add_compiler,
-    add_environment,
-    add_format,
-    add_output,
-    add_policy,
-    emit,
-    policy_of,
-    reports_status,
-    to_json,
-)
-from .failing import failed_reports, failing_in_json
+import os
+
+from ..models.errors import UsageError
+from .common import add_compiler, add_environment, policy_of, reports_status
+from .failing import failed_reports
+from .reports import add_report_options, failing_report, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from ..inventory.scan import Progress
     from ..models.policy import PolicyFile
     from ..models.report import Report
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(
+    parser: argparse.ArgumentParser,
+    nargs: str = "+",
+    paths: str = "a plugin, a folder, a wheel, or an environment: all plugins in it",
+) -> None:
     """Arguments of `envlock check`."""
-    parser.add_argument(
-        "plugins", metavar="PLUGIN", nargs="+", help="a plugin, or a folder of them"
-    )
+    parser.add_argument("paths", metavar="PATH", nargs=nargs, help=paths)
     add_environment(parser)
     parser.add_argument(
         "--tensorflow",
         metavar="VERSION",
-        help="check against this public release instead of an environment; it need not be installed",
+        action="append",
+        help="check against this public release instead of an environment; it need not be "
+        "installed; repeatable: every plugin against every release",
     )
-    add_policy(parser)
     parser.add_argument(
         "--live-headers",
         action="store_true",
@@ -49,62 +46,55 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="a file or folder of public keys, one of which has to have signed each plugin",
     )
-    add_format(parser)
-    add_output(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="list harmless findings and what is unchecked, too"
+    )
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add_report_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check all plugins; the exit status is the worst one's."""
-    with failing_in_json(
-        arguments.format,
-        lambda error: failed_reports(arguments.plugins, error),
-        arguments.output,
-    ):
+    from ..models.report import REPORT_FORMAT, ReportDocument
+
+    with failing_report(arguments, lambda error: failed_reports(labels(arguments), error)):
         policy = policy_of(arguments)
         if arguments.trust:
             policy = policy.replace(trust=tuple(arguments.trust))
         reports = _check(arguments, policy)
-    if arguments.format == "json":
-        from ..models.report import REPORT_FORMAT, ReportDocument
-
-        emit(to_json(ReportDocument(format=REPORT_FORMAT, reports=reports)), arguments.output)
-    else:
-        emit(_text(reports), arguments.output)
+    write_document(ReportDocument(format=REPORT_FORMAT, reports=reports), arguments, policy)
     return reports_status(reports, policy)
 
 
+def labels(arguments: argparse.Namespace) -> list[str]:
+    """What a run that fails says of: the paths, or the environment whose plugins were meant."""
+    return arguments.paths or [arguments.env or "the running environment"]
+
+
 def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
-    if not arguments.tensorflow:
-        from ..actions.checking import check_many
+    from ..inventory.scan import check_many
 
-        headers = arguments.compiler if arguments.live_headers else None
-        return check_many(arguments.plugins, env=arguments.env, policy=policy, live_headers=headers)
-    if arguments.env:
+    if arguments.tensorflow and arguments.env:
         raise UsageError("`--tensorflow` and `--env` name two different things to check against")
-    if arguments.live_headers:
+    if arguments.tensorflow and arguments.live_headers:
         raise UsageError("`--live-headers` reads an environment's, `--tensorflow` names none")
-    return _against_release(arguments, policy)
+    if arguments.tensorflow and not arguments.paths:
+        raise UsageError("`--tensorflow` checks the plugins that are named, and none is")
 
+    def check(progress: Progress | None = None) -> tuple[Report, ...]:
+        return check_many(
+            arguments.paths,
+            env=arguments.env,
+            releases=tuple(dict.fromkeys(arguments.tensorflow or ())),
+            policy=policy,
+            live_headers=arguments.compiler if arguments.live_headers else None,
+            progress=progress,
+        )
 
-def _against_release(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
-    from ..actions.checking import expand, unreadable_report
-    from ..actions.compatibility import check_release
-    from ..models.report import EnvironmentSummary
+    paths = arguments.paths
+    if len(paths) == 1 and not os.path.isdir(paths[0]) and not paths[0].endswith(".whl"):
+        return check()  # one plugin is checked before a progress bar is loaded
+    from .progress import progress_bar
 
-    environment = EnvironmentSummary(tensorflow=arguments.tensorflow)
-
-    def one(path: str) -> Report:
-        try:
-            return check_release(path, arguments.tensorflow, policy=policy)
-        except InputError as error:
-            return unreadable_report(path, error, environment)
-
-    paths, problems = expand(arguments.plugins)
-    failed = (unreadable_report(path, error, environment) for path, error in problems)
-    return (*map(one, paths), *failed)
-
-
-def _text(reports: tuple[Report, ...]) -> str:
-    from ..report.check_text import report_text
-
-    return "\n".join(report_text(report) for report in reports)
+    with progress_bar(not arguments.no_progress) as progress:
+        return check(progress)

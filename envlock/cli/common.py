@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from ..models.policy import PolicyFile
-    from ..models.record import Record
     from ..models.report import Report
 
 VERDICTS = ("drifted", "unsafe", "incompatible", "never")
@@ -72,13 +71,6 @@ def reports_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
     if any(report.verdict is None for report in reports):
         return 3
     return int(any(map(policy.refuses, reports)))
-
-
-def to_json(record: Record, *, sparse: bool = False) -> str:
-    """A document as JSON text, keys in the order of the record's fields."""
-    from ..models.record import encode
-
-    return json.dumps(encode(record, sparse=sparse), indent=2, ensure_ascii=False) + "\n"
 
 
 def _escaped(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .common import add_format, emit, to_json
+from ..report.formats import render
+from .common import add_format, emit
 from .failing import failing_in_json
 
 TYPE_CHECKING = False
@@ -31,13 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         answer = compat(arguments.plugin, distribution=arguments.distribution)
-    if arguments.format == "json":
-        emit(to_json(answer))
-    else:
-        from ..report.compat_text import compat_text
-
-        emit(compat_text(answer))
-    return int(not any(r.verdict in ("compatible", "drifted") for r in answer.releases))
+    emit(render(answer, arguments.format))
+    return int(not any(r.verdict.works for r in answer.releases))
 
 
 def _failed(plugin: str, error: EnvlockError) -> CompatDocument:

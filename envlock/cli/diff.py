@@ -1,4 +1,4 @@
-"""`envlock diff`."""
+"""`envlock diff`, and what `drift` shares with it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import os
 from ..inventory.names import default_path
 from .common import policy_of
 from .failing import error_info
-from .reports import add_report_options, add_store, failing_report, format_of, write_document
+from .reports import add_report_options, add_store, failing_report, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from ..inventory.diff import Reference
     from ..inventory.store import Store
-    from ..models.drift import DriftDocument
-    from ..models.policy import PolicyFile
+
+    #: The two sides, which may stand in the history.
+    Sides = Callable[["Store | None"], "tuple[Reference, Reference]"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,21 +27,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = "a snapshot (file, or name in the history), a stamped plugin, a lock file, or an ENV"
     parser.add_argument("before", metavar="A", help=kinds)
     parser.add_argument("after", metavar="B", help=kinds)
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `diff` and `drift` have in common."""
     parser.add_argument("--all", action="store_true", help="list harmless changes in full")
     add_store(parser)
     add_report_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare and write the report; the exit status is that of the plugins."""
+    """Compare what is named."""
+    sides = (arguments.before, arguments.after)
+    return compare(arguments, sides, lambda _: sides)
+
+
+def compare(arguments: argparse.Namespace, labels: tuple[str, str], sides: Sides) -> int:
+    """Compare and write the report; the exit status is that of the plugins.
+
+    `labels` name the sides where they cannot be read.
+    """
     from ..inventory.diff import diff, failed
 
-    before, after = arguments.before, arguments.after
-    with failing_report(arguments, lambda error: failed(before, after, error_info(error))):
+    with failing_report(arguments, lambda error: failed(*labels, error_info(error))):
         policy = policy_of(arguments)
         with open_store(arguments.store) as store:
-            document = diff(before, after, store=store, policy=policy)
-    return write_drift(document, arguments, policy)
+            document = diff(*sides(store), store=store, policy=policy)
+    write_document(document, arguments, policy)
+    if any(report.verdict is None for report in document.reports):
+        return 3
+    return int(policy.fails(document.verdict))
 
 
 @contextlib.contextmanager
@@ -53,17 +71,3 @@ def open_store(path: str | None) -> Iterator[Store | None]:
 
     with Store(place) as store:
         yield store
-
-
-def write_drift(document: DriftDocument, arguments: argparse.Namespace, policy: PolicyFile) -> int:
-    """Write what a comparison found; gives the exit status."""
-    text = None
-    if format_of(arguments) == "text":
-        from ..report.drift_text import drift_text, output_style
-
-        style = output_style(arguments.output)
-        text = drift_text(document, everything=arguments.all, style=style)
-    write_document(document, arguments, policy, text)
-    if any(report.verdict is None for report in document.reports):
-        return 3
-    return int(policy.fails(document.verdict))

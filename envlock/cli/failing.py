@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..models.errors import EnvlockError, WriteError
-from .common import emit, to_json
+from ..report.json import render as to_json
+from .common import emit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

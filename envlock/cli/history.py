@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..models.errors import InputError, printable
-from .common import add_format, add_output, emit, to_json
+from ..report.json import render as to_json
+from .common import add_format, add_output, emit
 from .failing import error_info, failing_in_json
 from .reports import add_store, say
 

@@ -1,21 +1,20 @@
-"""`envlock report`."""
+"""`envlock report`: another name for `check`, which also writes a JSON report in another format."""
 
 from __future__ import annotations
 
 import os
 
 from ..models.errors import InputError
-from .common import add_environment, policy_of, reports_status
+from . import check
+from .common import policy_of, reports_status
 from .failing import failed_reports
-from .reports import add_report_options, failing_report, format_of, write_document
-from .scan import scan_text
+from .reports import failing_report, write_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
     from ..models.drift import DriftDocument
-    from ..models.policy import PolicyFile
     from ..models.report import ReportDocument
 
 #: Bytes; a report on 10,000 plugins has 20 MB.
@@ -24,44 +23,22 @@ _LIMIT = 1 << 27
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `envlock report`."""
-    parser.add_argument(
-        "plugins",
-        metavar="PLUGIN",
-        nargs="*",
-        help="plugins, folders or wheels; or one JSON report of `check`, `scan`, `diff` or "
-        "`drift`, to be written in another format; default: every plugin of the environment",
+    paths = (
+        "plugins, folders, wheels or environments; or one JSON report of `check`, `diff` or "
+        "`drift`, to be written in another format; default: every plugin of the environment"
     )
-    add_environment(parser)
-    parser.add_argument("--all", action="store_true", help="tell of harmless findings too")
-    add_report_options(parser)
+    check.configure(parser, "*", paths)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check what is named, or read the report that is, and write it."""
-    labels = arguments.plugins or [arguments.env or "the running environment"]
-    with failing_report(arguments, lambda error: failed_reports(labels, error)):
+    """Write the report that is named, or check what is."""
+    with failing_report(arguments, lambda error: failed_reports(check.labels(arguments), error)):
         policy = policy_of(arguments)
-        document = _stored(arguments.plugins) or _checked(arguments, policy)
-    text = None
-    if format_of(arguments) == "text":
-        text = _text(document, arguments)
-    write_document(document, arguments, policy, text)
+        document = _stored(arguments.paths)
+    if document is None:
+        return check.run(arguments)
+    write_document(document, arguments, policy)
     return reports_status(document.reports, policy)
-
-
-def _checked(arguments: argparse.Namespace, policy: PolicyFile) -> ReportDocument:
-    from ..actions.checking import Checker
-    from ..inventory.plugins import environment_plugins
-    from ..inventory.scan import scan
-    from ..models.report import REPORT_FORMAT, ReportDocument
-
-    with Checker.for_environment(arguments.env, policy) as checker:
-        if arguments.plugins:
-            reports = scan(arguments.plugins, checker)
-        else:
-            found = environment_plugins(checker.environment)
-            reports = tuple(checker.check(path) for path in found)
-    return ReportDocument(format=REPORT_FORMAT, reports=reports)
 
 
 def _stored(paths: list[str]) -> ReportDocument | DriftDocument | None:
@@ -103,13 +80,3 @@ def parse_document(raw: bytes, path: str) -> ReportDocument | DriftDocument:
     raise InputError(
         f"`{path}` is no report: its format is neither `{REPORT_FORMAT}` nor `{DRIFT_FORMAT}`"
     )
-
-
-def _text(document: ReportDocument | DriftDocument, arguments: argparse.Namespace) -> str:
-    from ..models.drift import DriftDocument
-    from ..report.drift_text import drift_text, output_style
-
-    if isinstance(document, DriftDocument):
-        style = output_style(arguments.output)
-        return drift_text(document, everything=arguments.all, style=style)
-    return scan_text(document.reports, everything=arguments.all, output=arguments.output)

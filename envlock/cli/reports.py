@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ..models.errors import printable
 from ..models.policy import DEFAULT
-from .common import add_output, add_policy, emit, talk, to_json
+from ..report.formats import FORMATS, SUFFIXES, render
+from .common import add_output, add_policy, emit, talk
 from .failing import Failing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from typing import Any
 
     from ..models.errors import EnvlockError
     from ..models.policy import PolicyFile
     from ..report.formats import Document
-
-FORMATS = ("text", "json", "markdown", "sarif", "junit", "html")
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     add_policy(parser)
     parser.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=tuple(FORMATS),
         help=f"{', '.join(FORMATS)}; default: by the suffix of -o (.html, .md, .sarif, .xml, "
         ".json), else text",
     )
@@ -46,27 +47,19 @@ def format_of(arguments: argparse.Namespace) -> str:
         asked: str = arguments.format
         return asked
     if arguments.output:
-        from ..report.formats import SUFFIXES
-
         suffix = os.path.splitext(arguments.output)[1].lower()
         return SUFFIXES.get(suffix, "text")
     return "text"
 
 
-def write_document(
-    document: Document, arguments: argparse.Namespace, policy: PolicyFile, text: str | None = None
-) -> None:
-    """Write a report in the format asked for; `text` is its terminal form."""
+def write_document(document: Document, arguments: argparse.Namespace, policy: PolicyFile) -> None:
+    """Write a report in the format asked for, to where it is asked for."""
     chosen = format_of(arguments)
-    if chosen == "json":
-        emit(to_json(document), arguments.output)
-    elif chosen == "text":
-        assert text is not None
-        emit(text, arguments.output)
-    else:
-        from ..report.formats import render
-
-        emit(render(document, chosen, policy), arguments.output)
+    options: dict[str, Any] = {}
+    if chosen == "text":
+        stream = sys.stdout if arguments.output is None else None
+        options = {"everything": arguments.all, "stream": stream}
+    emit(render(document, chosen, policy, **options), arguments.output)
 
 
 def failing_report(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .common import add_format, emit, to_json
+from ..report.formats import render
+from .common import add_format, emit
 from .failing import error_info, failing_in_json
 
 TYPE_CHECKING = False
@@ -25,12 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         shown = show(arguments.plugin)
-    if arguments.format == "json":
-        emit(to_json(shown))
-    else:
-        from ..report.manifest_text import shown_text
-
-        emit(shown_text(shown))
+    emit(render(shown, arguments.format))
     return 0
 
 

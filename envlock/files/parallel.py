@@ -57,24 +57,31 @@ def workers_for(items: int) -> int:
 
 
 def map_forked(
-    function: Callable[[T], R], items: Sequence[T], workers: int | None = None
+    function: Callable[[T], R],
+    items: Sequence[T],
+    workers: int | None = None,
+    begun: Callable[[int], object] | None = None,
 ) -> list[R | Died]:
     """`[function(item) for item in items]` in forked children, in the order of the items.
 
     `function` must not raise; its results must be picklable. `workers` defaults to what
     `workers_for` says; one worker means no fork, and so does a system that allows no more processes
-    or pipes. An item whose child died has a `Died`.
+    or pipes. An item whose child died has a `Died`. `begun` is told, in this process, the index of
+    each item that is begun.
     """
+    begun = begun or _untold
     count = workers_for(len(items)) if workers is None else max(min(workers, len(items)), 1)
-    if count == 1:
-        return [function(item) for item in items]
     results: dict[int, R | Died] = {}
     waiting = list(range(len(items)))
     while waiting:
         try:
-            status = _work(function, items, waiting, count, results)
+            if count == 1:
+                raise _NoChild
+            status = _work(function, items, waiting, count, results, begun)
         except _NoChild:
-            results.update((index, function(items[index])) for index in waiting)
+            for index in waiting:
+                begun(index)
+                results[index] = function(items[index])
             break
         left = [index for index in waiting if index not in results]
         if len(left) == len(waiting):
@@ -85,7 +92,11 @@ def map_forked(
 
 
 class _NoChild(Exception):
-    """No process or no pipe is to be had."""
+    """No process or no pipe is to be had, or none is wanted."""
+
+
+def _untold(index: int) -> None:
+    pass
 
 
 def _work(
@@ -94,6 +105,7 @@ def _work(
     waiting: Sequence[int],
     count: int,
     results: dict[int, R | Died],
+    begun: Callable[[int], object],
 ) -> int | None:
     """Let children answer what is waiting; gives the signal or status of one that died, or 0.
 
@@ -121,7 +133,7 @@ def _work(
         while children:
             for pipe, _ in poll.poll():
                 child = children[pipe]
-                if not child.read(results):
+                if not child.read(results, begun):
                     poll.unregister(pipe)
                     del children[pipe]
                     failed = child.end(results) or failed
@@ -154,7 +166,7 @@ class _Child:
         self.pending = bytearray()
         self.at: int | None = None
 
-    def read(self, results: dict[int, R | Died]) -> bool:
+    def read(self, results: dict[int, R | Died], begun: Callable[[int], object] = _untold) -> bool:
         """Take in what came; False at the end."""
         import pickle
 
@@ -165,6 +177,7 @@ class _Child:
             index, size = _HEADER.unpack_from(self.pending, done)
             if size == _BEGUN:
                 self.at = index
+                begun(index)
                 done += _HEADER.size
                 continue
             end = done + _HEADER.size + size

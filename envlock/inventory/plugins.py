@@ -6,6 +6,7 @@ import os
 import re
 
 from ..binary.elf import ElfFile
+from ..binary.elf.notes import find_stamp
 from ..models.errors import InputError
 from ..models.manifest import Owner
 from ..models.snapshot import PluginEntry
@@ -13,9 +14,10 @@ from ..plugin.manifest import read_embedded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..environment.live import Environment
+    from ..environment.locate import EnvironmentPaths
     from .packages import Installed
 
 _FRAMEWORK = (
@@ -65,10 +67,28 @@ def is_plugin(elf: ElfFile) -> bool:
     return _IMPORT.search(undefined_names(elf)) is not None
 
 
-def libraries_below(folder: str) -> Iterator[str]:
-    """Paths of the shared libraries below a folder, the `tensorflow` package left out.
+def is_wanted(path: str) -> bool:
+    """Whether a library that was found is to be checked: a plugin, whatever is stamped, and ELF
+    that cannot be read, since that may have been one; a linker script and a text are none."""
+    try:
+        with ElfFile.open(path) as elf:
+            return is_plugin(elf) or find_stamp(elf) is not None
+    except InputError:
+        from ..files import reading as files
 
-    Symbolic links to folders are not followed, so that a loop ends.
+        try:
+            return files.read(path, 4, head=True) == b"\x7fELF"
+        except files.Unreadable:
+            return False
+
+
+def libraries_below(
+    folder: str, *, wheels: bool = False, failed: Callable[[OSError], object] | None = None
+) -> Iterator[str]:
+    """Paths of the shared libraries, and with `wheels` of the wheels, below a folder.
+
+    The `tensorflow` package is left out. Symbolic links to folders are not followed, so that a loop
+    ends. `failed` is told of folders that cannot be read.
     """
     stack = [folder]
     while stack:
@@ -81,7 +101,7 @@ def libraries_below(folder: str) -> Iterator[str]:
                     name = entry.name
                     if name in _PACKAGE:
                         known += 1
-                    if is_library_name(name):
+                    if is_library_name(name) or (wheels and name.endswith(".whl")):
                         if entry.is_file():
                             found.append(entry.path)
                             continue
@@ -90,22 +110,28 @@ def libraries_below(folder: str) -> Iterator[str]:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         below.append(entry.path)
-        except OSError:
+        except OSError as error:
+            if failed is not None:
+                failed(error)
             continue
         if known < len(_PACKAGE):
             yield from found
             stack += sorted(below, reverse=True)
 
 
-def environment_plugins(environment: Environment) -> list[str]:
-    """Absolute paths of the plugins in an environment, sorted; TensorFlow's own files left out."""
-    paths = environment.paths
+def plugin_folders(paths: EnvironmentPaths) -> list[str]:
+    """The folders in which an environment's plugins can lie."""
     folders = [folder for folder in paths.search_path if os.path.isdir(folder)]
     if paths.kind == "conda":
         folders.append(os.path.join(paths.prefix, "lib"))
+    return folders
+
+
+def environment_plugins(environment: Environment) -> list[str]:
+    """Absolute paths of the plugins in an environment, sorted; TensorFlow's own files left out."""
     plugins: dict[str, str] = {}
     seen: set[str] = set()
-    for folder in folders:
+    for folder in plugin_folders(environment.paths):
         for path in libraries_below(folder):
             if path in seen:
                 continue

@@ -1,280 +1,311 @@
-"""Finding plugins under folders, environments and wheels, and checking each.
+"""Plugins in files, folders, environments and wheels: found, and each of them checked.
 
-A wheel's libraries are read in memory (memfd); only where a plugin has libraries beside it in the
-same wheel are those unpacked, into a temporary folder, so that `$ORIGIN` leads somewhere.
+In a folder every shared library is looked at that is a plugin (it asks TensorFlow for something, or
+is stamped), and every wheel. A file that is named is looked at whatever it is.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 
-from ..actions.checking import folder_problems, unreadable_report
+from ..actions.checking import Checker, unreadable_report
 from ..binary.elf import ElfFile
-from ..models.errors import FileAccessError, InputError
-from .plugins import is_library_name, is_plugin, libraries_below
+from ..files.folders import added_files
+from ..models.errors import EnvironmentUnreadable, FileAccessError, InputError, UsageError
+from ..models.policy import DEFAULT
+from ..models.report import EnvironmentSummary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from zipfile import ZipFile
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Union
 
-    from ..actions.checking import Checker
+    from ..models.policy import PolicyFile
     from ..models.report import Report
 
-#: Bytes of one library in a wheel, and of all that are unpacked of one wheel.
-MEMBER_LIMIT = 4 << 30
-#: A member that grows more than that when unpacked is a bomb; real libraries stay below 12.
-RATIO_LIMIT = 200
-_CHUNK = 1 << 20
-#: Stored and deflated: what wheels are packed with, and index servers accept.
-_METHODS = (0, 8)
+    #: Told how many are done, how many there are, and which is next.
+    Progress = Callable[[int, int, str], object]
+    #: The report on the plugin at a path. Raises `InputError`.
+    Judge = Callable[[str], Report]
 
 
 class Candidate:
-    """A file that may be a plugin: on disk, or a member of a wheel.
+    """A file that may be a plugin: on disk, or a member of a wheel. `named` files are checked
+    whatever they are.
 
     Or, with a `problem`, what cannot be read, and a folder that has none to look at.
     """
 
-    __slots__ = ("member", "path", "problem")
+    __slots__ = ("member", "named", "path", "problem")
 
     def __init__(
-        self, path: str, member: str | None = None, problem: InputError | None = None
+        self,
+        path: str,
+        member: str | None = None,
+        problem: InputError | None = None,
+        *,
+        named: bool = False,
     ) -> None:
         self.path = path
         self.member = member
         self.problem = problem
+        self.named = named
 
     @property
     def label(self) -> str:
         """How reports name it."""
         return self.path if self.member is None else f"{self.path}!/{self.member}"
 
+    def wanted(self) -> bool:
+        """Whether it is to be checked, as far as can be told without unpacking a wheel."""
+        if self.named or self.member is not None:
+            return True
+        from .plugins import is_wanted
+
+        return is_wanted(self.path)
+
+
+def check_many(
+    paths: Sequence[str],
+    *,
+    env: str | os.PathLike[str] | None = None,
+    releases: Sequence[str] = (),
+    policy: PolicyFile = DEFAULT,
+    live_headers: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Report, ...]:
+    """Check plugins, and those in folders, wheels and environments, in the order of the paths.
+
+    They are checked against `env` or, where `releases` are named, against each of those. An
+    environment among the paths is checked against itself where neither is named; everything else
+    against the running environment. No paths stand for the plugins of `env`.
+
+    Libraries in folders and wheels that are no plugins are left out. What cannot be read gets a
+    report without a verdict, and so does a folder with nothing to look at: whoever named it meant
+    another one. `live_headers` and what is raised are as for `check`, but for what is wrong with a
+    plugin; `UsageError` for a release that no atlas knows.
+    """
+    if releases:
+        return _against_releases(list(candidates(paths)), releases, policy, progress)
+    groups: dict[Union[str, os.PathLike[str], None], list[str]] = {}
+    for path in paths:
+        own = path if env is None and _environment_folders(path) else env
+        groups.setdefault(own, []).append(path)
+
+    def check(group: list[str], place: str | os.PathLike[str] | None) -> list[Report]:
+        try:
+            return _against_environment(group, place, policy, live_headers, progress)
+        except EnvironmentUnreadable as error:
+            if len(groups) < 2:
+                raise
+            return [unreadable_report(path, error) for path in group]
+
+    if not groups:
+        groups[env] = []
+    return tuple(report for place, group in groups.items() for report in check(group, place))
+
+
+def _against_environment(
+    paths: Sequence[str],
+    env: str | os.PathLike[str] | None,
+    policy: PolicyFile,
+    live_headers: str | None,
+    progress: Progress | None,
+) -> list[Report]:
+    if added_files():
+        from ..atlas.collection import open_added
+
+        open_added()  # one that cannot be read is an error, not a missing answer
+    with Checker.for_environment(env, policy) as checker:
+        if paths:
+            found = list(candidates(paths))
+        else:
+            from .plugins import environment_plugins
+
+            found = [Candidate(p, named=True) for p in environment_plugins(checker.environment)]
+        # Compiling them takes a minute: not for a file that is not there.
+        if live_headers is not None and any(map(_readable, found)):
+            checker.read_headers(live_headers)
+
+        def check(candidate: Candidate) -> Report | None:
+            return _check(candidate, checker.check, checker.summary)
+
+        return _map(check, found, [one.label for one in found], checker.summary, progress)
+
+
+def _readable(candidate: Candidate) -> bool:
+    if candidate.problem is not None or not candidate.wanted():
+        return False
+    try:
+        if candidate.member is None:
+            with ElfFile.open(candidate.path):
+                pass
+    except InputError:
+        return False
+    return True
+
+
+def _against_releases(
+    found: Sequence[Candidate],
+    releases: Sequence[str],
+    policy: PolicyFile,
+    progress: Progress | None,
+) -> tuple[Report, ...]:
+    from ..actions.compatibility import check_release
+
+    pairs = [(one, version) for one in found for version in releases]
+
+    def check(pair: tuple[Candidate, str]) -> Report | UsageError | None:
+        candidate, version = pair
+
+        def judge(path: str) -> Report:
+            return check_release(path, version, policy=policy)
+
+        try:
+            return _check(candidate, judge, EnvironmentSummary(tensorflow=version))
+        except UsageError as error:
+            return error
+
+    labels = [one.label for one, _ in pairs]
+    return tuple(_map(check, pairs, labels, EnvironmentSummary(), progress))
+
+
+def _map(
+    check: Callable[[Any], Report | UsageError | None],
+    items: Sequence[Any],
+    labels: Sequence[str],
+    environment: EnvironmentSummary,
+    progress: Progress | None,
+) -> list[Report]:
+    """`check` of every item, on all cores; raises a `UsageError` that it gives."""
+    if len(items) == 1:  # the gate, which need not load what follows
+        answers = [check(items[0])]
+    else:
+        from ..files.parallel import Died, map_forked
+
+        told = 0
+
+        def begun(index: int) -> None:
+            nonlocal told
+            if progress is not None:
+                progress(min(told, len(items)), len(items), labels[index])
+            told += 1
+
+        answers = [
+            unreadable_report(
+                label, InputError(f"checking `{label}` ended its process: {answer}"), environment
+            )
+            if isinstance(answer, Died)
+            else answer
+            for label, answer in zip(labels, map_forked(check, items, begun=begun))
+        ]
+        if progress is not None:
+            progress(len(items), len(items), "")
+    reports = []
+    for answer in answers:
+        if isinstance(answer, UsageError):
+            raise answer
+        if answer is not None:
+            reports.append(answer)
+    return reports
+
+
+def _check(candidate: Candidate, judge: Judge, environment: EnvironmentSummary) -> Report | None:
+    """The report on a candidate, None where it is no plugin."""
+    try:
+        if candidate.problem is not None:
+            raise candidate.problem
+        if candidate.member is not None:
+            from .wheels import check_member
+
+            return check_member(candidate.path, candidate.member, candidate.label, judge)
+        return judge(candidate.path) if candidate.wanted() else None
+    except InputError as error:
+        return unreadable_report(candidate.label, error, environment)
+
 
 def candidates(paths: Iterable[str]) -> Iterator[Candidate]:
-    """Every shared library under the paths, wheels looked into, each file once, in order.
+    """The files that are named, and every shared library below the folders and in the wheels.
 
-    Folders without any are among them, with a problem, as is what cannot be read, so that the
-    others are still looked at. A file that is named itself is a candidate whatever it is called.
+    What folders hold comes once each, in order, without what was seen before. Folders that hold
+    nothing to look at are among them, with a problem, as is what cannot be read, so that the others
+    are still looked at.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int] | None] = set()
     for path in paths:
-        try:
-            mode = os.stat(path).st_mode
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            yield Candidate(path, problem=FileAccessError(f"`{path}` cannot be read: {reason}"))
+        if not os.path.isdir(path):
+            seen.add(_identity(path))
+            if path.endswith(".whl") and os.path.isfile(path):
+                yield from _members(path)
+            else:
+                yield Candidate(path, named=True)
             continue
-        if stat.S_ISDIR(mode):
-            unread: list[OSError] = []
-            found = sorted([*libraries_below(path), *_wheels_below(path, unread.append)])
-            wanted = "a shared library or wheel to look at"
-            for place, problem in folder_problems(path, unread, empty=not found, wanted=wanted):
-                yield Candidate(place, problem=problem)
-        else:
-            found = [path]
+        from .plugins import libraries_below
+
+        unread: list[OSError] = []
+        found = [
+            one
+            for folder in _environment_folders(path) or (path,)
+            for one in sorted(libraries_below(folder, wheels=True, failed=unread.append))
+        ]
+        yield from _folder_problems(path, unread, empty=not found)
         for one in found:
-            try:
-                status = os.stat(one)
-            except OSError:
+            identity = _identity(one)
+            if identity is None or identity in seen:
                 continue
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(identity)
             if one.endswith(".whl"):
                 yield from _members(one)
             else:
                 yield Candidate(one)
 
 
-def _wheels_below(folder: str, failed: Callable[[OSError], object]) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder, onerror=failed):
-        folders.sort()
-        for name in names:
-            if name.endswith(".whl"):
-                yield os.path.join(parent, name)
+def _environment_folders(path: str) -> tuple[str, ...]:
+    """Of a folder that is a Python environment, itself and where else its plugins can lie."""
+    if not os.path.isdir(path):
+        return ()
+    from ..environment.locate import locate
+    from .plugins import plugin_folders
+
+    try:
+        paths = locate(path)
+    except EnvironmentUnreadable:
+        return ()
+    inside = os.path.realpath(path).rstrip("/") + "/"
+    folders = plugin_folders(paths)
+    return (path, *(f for f in folders if not os.path.realpath(f).startswith(inside)))
+
+
+def _folder_problems(folder: str, unread: Iterable[OSError], *, empty: bool) -> Iterator[Candidate]:
+    """What keeps a folder from being looked at: parts that cannot be read, or nothing in it."""
+    for error in unread:
+        place = os.fspath(error.filename)
+        text = f"cannot read the folder `{place}`: {error.strerror}"
+        yield Candidate(place, problem=FileAccessError(text))
+        empty = False
+    if empty:
+        from shlex import quote
+
+        text = f"`{folder}` is a folder without a shared library or wheel to look at"
+        hint = f"`find {quote(folder)} -name '*.so*'` lists what may have been meant"
+        yield Candidate(folder, problem=InputError(text, hint=hint))
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _members(wheel: str) -> Iterator[Candidate]:
+    from .wheels import libraries_in
+
     try:
-        with open_wheel(wheel) as archive:
-            names = sorted({info.filename for info in archive.infolist()})
+        members = libraries_in(wheel)
     except InputError as error:
         yield Candidate(wheel, problem=error)
         return
-    for name in names:
-        if is_library_name(name.rpartition("/")[2]):
-            yield Candidate(wheel, name)
-
-
-@contextlib.contextmanager
-def open_wheel(path: str) -> Iterator[ZipFile]:
-    """A wheel as a zip archive. Raises `InputError` where it is damaged."""
-    import zlib
-    from struct import error as Cut
-    from zipfile import BadZipFile, ZipFile
-
-    damage: tuple[type[Exception], ...] = (
-        *(BadZipFile, zlib.error, Cut, OSError, EOFError),
-        *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-    )
-    with contextlib.suppress(ImportError):  # Python can be built without it
-        from lzma import LZMAError
-
-        damage += (LZMAError,)
-    try:
-        with ZipFile(path) as archive:
-            yield archive
-    except damage as error:
-        raise InputError(f"wheel `{path}` is damaged: {error!s:.150}") from None
-
-
-def scan(
-    paths: Iterable[str],
-    checker: Checker,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> tuple[Report, ...]:
-    """A report on each plugin; libraries that are none are left out.
-
-    What cannot be read gets a report without a verdict.
-    `progress` is told how many are done, how many there are, and which is next.
-    """
-    everything = list(candidates(paths))
-    named = {path for path in paths if not os.path.isdir(path)}
-    reports: list[Report] = []
-    for number, candidate in enumerate(everything):
-        if progress is not None:
-            progress(number, len(everything), candidate.label)
-        report = _check(candidate, checker, candidate.path in named and candidate.member is None)
-        if report is not None:
-            reports.append(report)
-    if progress is not None:
-        progress(len(everything), len(everything), "")
-    return tuple(reports)
-
-
-def _check(candidate: Candidate, checker: Checker, named: bool) -> Report | None:
-    if candidate.problem is not None:
-        return unreadable_report(candidate.label, candidate.problem, checker.summary)
-    if candidate.member is None:
-        try:
-            with ElfFile.open(candidate.path) as elf:
-                wanted = named or is_plugin(elf)
-        except InputError:
-            # A linker script or a text named .so is no plugin; a file that was named is looked at.
-            return checker.check(candidate.path) if named else None
-        return checker.check(candidate.path) if wanted else None
-    try:
-        return _check_member(candidate, checker)
-    except InputError as error:
-        return unreadable_report(candidate.label, error, checker.summary)
-
-
-def _check_member(candidate: Candidate, checker: Checker) -> Report | None:
-    assert candidate.member is not None
-    with open_wheel(candidate.path) as archive, in_memory(archive, candidate) as path:
-        try:
-            with ElfFile.open(path) as elf:
-                if not is_plugin(elf):
-                    return None
-                beside = _beside(archive, elf)
-        except InputError:
-            return None
-        if not beside:
-            return relabelled(checker.check(path), path, candidate)
-        with _unpacked(archive, {candidate.member, *beside}) as folder:
-            place = os.path.join(folder, candidate.member)
-            return relabelled(checker.check(place), place, candidate)
-
-
-def relabelled(report: Report, path: str, candidate: Candidate) -> Report:
-    """A report with the temporary file's name replaced by the wheel's and the member's."""
-    name, real = os.path.basename(path), os.path.basename(candidate.member or "")
-
-    def rename(text: str | None) -> str | None:
-        if text is None:
-            return None
-        text = text.replace(path, candidate.label)
-        return text.replace(name, real) if name != real else text
-
-    findings = tuple(
-        finding.replace(
-            subject=rename(finding.subject),
-            message=rename(finding.message),
-            why=rename(finding.why),
-            remedy=rename(finding.remedy),
-            examples=tuple(rename(example) for example in finding.examples),
-        )
-        for finding in report.findings
-    )
-    plugin = report.plugin.replace(path=candidate.label, error=rename(report.plugin.error))
-    unchecked = tuple(
-        one.replace(what=rename(one.what), why=rename(one.why)) for one in report.unchecked
-    )
-    return report.replace(plugin=plugin, findings=findings, unchecked=unchecked)
-
-
-def _beside(archive: ZipFile, elf: ElfFile) -> set[str]:
-    """Members that the plugin, or a library it needs, asks for by name."""
-    libraries: dict[str, str] = {}
-    for name in archive.namelist():
-        if is_library_name(name.rpartition("/")[2]):
-            libraries.setdefault(name.rpartition("/")[2], name)
-    if not any(os.fsdecode(needed) in libraries for needed in elf.dynamic.needed):
-        return set()
-    # Which of them need each other is the linker's to find out: take them all.
-    return set(libraries.values())
-
-
-@contextlib.contextmanager
-def in_memory(archive: ZipFile, candidate: Candidate) -> Iterator[str]:
-    """A member as a file that exists in memory only. Raises `InputError`."""
-    assert candidate.member is not None
-    name = os.path.basename(candidate.member)
-    try:
-        fd = os.memfd_create(name[:200])
-    except (OSError, AttributeError) as error:
-        raise InputError(f"no room in memory for `{candidate.label}`: {error}") from None
-    try:
-        with open(fd, "wb", closefd=False) as target:
-            _copy(archive, candidate.member, target.write)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-def _copy(archive: ZipFile, member: str, write: Callable[[bytes], object]) -> None:
-    info = archive.getinfo(member)
-    if info.file_size > MEMBER_LIMIT or info.file_size > RATIO_LIMIT * (info.compress_size + 4096):
-        raise InputError(f"`{member}` would unpack to {info.file_size} bytes")
-    if info.compress_type not in _METHODS:
-        # LZMA's own header may ask for gigabytes of dictionary.
-        raise InputError(f"`{member}` is packed by method {info.compress_type}, not by deflate")
-    done = 0
-    with archive.open(info) as source:
-        while True:
-            chunk = source.read(_CHUNK)
-            if not chunk:
-                return
-            done += len(chunk)
-            if done > info.file_size:
-                raise InputError(f"`{member}` is larger than its wheel says")
-            write(chunk)
-
-
-@contextlib.contextmanager
-def _unpacked(archive: ZipFile, members: set[str]) -> Iterator[str]:
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="envlock-") as folder:
-        root = os.path.realpath(folder)
-        for member in sorted(members):
-            place = os.path.normpath(os.path.join(root, member))
-            if not place.startswith(root + os.sep):
-                raise InputError(f"`{member}` points out of its wheel")
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(place, "wb") as target:
-                _copy(archive, member, target.write)
-        yield root
+    for member in members:
+        yield Candidate(wheel, member)

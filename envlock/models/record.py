@@ -47,12 +47,15 @@ class Record:
     """Base of all records: immutable, compared and hashed by value, built from keywords."""
 
     record_fields: ClassVar[dict[str, str]] = {}
+    verdict_fields: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls) -> None:
         own = cls.__dict__.get("__annotations__", {})
         fields = {n: a for n, a in own.items() if not n.startswith("_") and "ClassVar" not in a}
         cls.record_fields = {**cls.record_fields, **fields}
+        found = (n for n, a in cls.record_fields.items() if a in ("Verdict", "Verdict | None"))
+        cls.verdict_fields = tuple(found)
 
     def __init__(self, **values: Any) -> None:
         state = self.__dict__
@@ -63,6 +66,9 @@ class Record:
                 state[name] = getattr(type(self), name)
             else:
                 raise TypeError(f"{type(self).__name__}() misses the argument {name!r}")
+        for name in self.verdict_fields:
+            if state[name] in VERDICTS:  # as a document, or somebody's Python, has it
+                state[name] = Verdict(state[name])
         if values:
             raise TypeError(f"{type(self).__name__}() has no field {sorted(values)[0]!r}")
 
@@ -169,11 +175,8 @@ def _decode_value(kind: FieldType, value: object, path: str) -> object:
     if name == "optional":
         assert kind.inner is not None
         return None if value is None else _decode_value(kind.inner, value, path)
-    if name == "str":
+    if name in ("str", "Verdict"):
         return _check_text(_expect(value, str, path), path)
-    if name == "Verdict":
-        word = _expect(value, str, path)
-        return Verdict(word) if word in VERDICTS else word  # refused by its record's choices
     if name == "int":
         number: int = _expect(value, int, path)
         if not -INT_LIMIT <= number < INT_LIMIT:

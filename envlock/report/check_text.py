@@ -2,47 +2,113 @@
 
 from __future__ import annotations
 
-from ..models.errors import printable
+from . import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ..models.report import Finding, Report
+    from ..models.report import Finding, Report, ReportDocument
+    from .text import Style
 
-LABEL = {
-    "compatible": "ok",
-    "drifted": "note",
-    "unsafe": "unsafe",
-    "incompatible": "error",
-}
+_WIDTH = 80
+_COLUMN = 14  # of a matrix: the longest word and a gap
+_NAMES = 36  # characters of a matrix's first column; longer names have a line of their own
 
 
-def headline(report: Report) -> str:
-    """`zero_out.so: compatible with TensorFlow 2.15.1 (tensorflow-cpu)`."""
+def render(document: ReportDocument, *, everything: bool, style: Style) -> str:
+    """One plugin in full; of several the verdicts, what is wrong with each, and with `everything`
+    harmless findings and what is unchecked."""
+    reports = document.reports
+    if len(reports) == 1:
+        return report_text(reports[0])
+    lines = [words.plugins_sentence(reports)]
+    if words.is_matrix(reports):
+        lines += ["", *_matrix(reports, style), *_reasons(reports, everything)]
+    else:
+        lines += _several(reports, everything, style)
+    harmless = sum(len(r.findings) - len(_shown(r)) for r in reports)
+    unchecked = sum(len(r.unchecked) for r in reports)
+    if (harmless or unchecked) and not everything:
+        told = [words.count(harmless, "harmless finding")] if harmless else []
+        told += [words.count(unchecked, "thing") + f" {words.UNCHECKED}"] if unchecked else []
+        lines += ["", f"`--all` tells more: {words.joined(told)}"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _several(reports: Sequence[Report], everything: bool, style: Style) -> Iterator[str]:
+    environments = dict.fromkeys(words.environment_line(r.environment) for r in reports)
+    if len(environments) == 1:
+        yield f"checked against {next(iter(environments))}"
+    yield ""
+    for report in words.by_severity(reports):
+        word = words.word(report.verdict)
+        place = "" if len(environments) == 1 else f" ({words.environment_line(report.environment)})"
+        yield f"{style(word, f'{word:<13}')} {words.printable(report.plugin.path)}{place}"
+        if report.plugin.error:
+            yield f"    {words.printable(report.plugin.error)}"
+        yield from _details(report, everything)
+
+
+def _matrix(reports: Sequence[Report], style: Style) -> Iterator[str]:
+    """A line a plugin, a column a release, as many beside each other as the width allows."""
+    verdicts = {(r.plugin.path, _release(r)): words.word(r.verdict) for r in reports}
+    plugins = list(dict.fromkeys(path for path, _ in verdicts))
+    releases = list(dict.fromkeys(release for _, release in verdicts))
+    width = min(max(map(len, map(words.printable, plugins))), _NAMES) + 2
+    beside = (_WIDTH - width) // _COLUMN
+    for start in range(0, len(releases), beside):
+        block = releases[start : start + beside]
+        yield (" " * width + "".join(f"{words.printable(r):<{_COLUMN}}" for r in block)).rstrip()
+        for plugin in plugins:
+            head = f"{words.printable(plugin):<{width}}"
+            if len(head) > width:
+                yield head
+                head = " " * width
+            cells = [verdicts.get((plugin, release), "") for release in block]
+            padded = [style(w, w) + " " * (_COLUMN - len(w)) if w else " " * _COLUMN for w in cells]
+            yield (head + "".join(padded)).rstrip()
+        yield ""
+
+
+def _reasons(reports: Sequence[Report], everything: bool) -> Iterator[str]:
+    """What stands behind the words: a line a finding, with `everything` all that is told of it."""
+    said = None
+    for report in reports:
+        error = report.plugin.error
+        lines = (
+            [error] if error else [f"{f.verdict}[{f.rule}]: {f.message}" for f in _shown(report)]
+        )
+        more = list(_details(report, everything)) if everything else []
+        if (lines or more) and report.plugin.path != said:
+            said = report.plugin.path
+            yield words.printable(said)
+        if more:
+            yield words.printable(f"  {_release(report)}:")
+            yield from (f"  {line}" for line in more)
+        else:
+            yield from (words.printable(f"  {_release(report)}: {line}") for line in lines)
+
+
+def _release(report: Report) -> str:
     environment = report.environment
-    target = f"TensorFlow {environment.tensorflow}" if environment.tensorflow else "no TensorFlow"
-    if environment.distribution and environment.distribution != "tensorflow":
-        target += f" ({environment.distribution})"
-    if report.verdict is None:
-        return f"{report.plugin.path}: not checked: {report.plugin.error}"
-    decisive = [f.rule for f in report.findings if f.verdict == report.verdict]
-    if decisive and all(rule.startswith("signature-") for rule in decisive):
-        return f"{report.plugin.path}: {report.verdict}: no trusted key vouches for what it loads"
-    if decisive == ["stamp-missing"]:
-        return f"{report.plugin.path}: {report.verdict}: the policy demands a stamp"
-    phrase = {
-        "compatible": f"compatible with {target}",
-        "drifted": f"drifted, but fine with {target}",
-        "unsafe": f"unsafe with {target}: it would load, and can then crash or compute garbage",
-        "incompatible": f"incompatible with {target}: it would not load",
-    }[report.verdict]
-    return f"{report.plugin.path}: {phrase}"
+    return environment.tensorflow or environment.prefix or "no TensorFlow"
+
+
+def _shown(report: Report) -> list[Finding]:
+    return [f for f in report.findings if not f.verdict.works]
+
+
+def _details(report: Report, everything: bool) -> Iterator[str]:
+    shown = words.findings_by_severity(report.findings if everything else _shown(report))
+    yield from map(words.printable, findings_lines(shown))
+    if everything:
+        yield from (words.printable(line) for line in unchecked_lines(report))
 
 
 def finding_lines(finding: Finding, *, remedy: bool = True) -> list[str]:
     """One finding: what is wrong, why it matters, examples, what to do."""
-    lines = [f"  {LABEL[finding.verdict]}[{finding.rule}]: {finding.message}"]
+    lines = [f"  {finding.verdict}[{finding.rule}]: {finding.message}"]
     if finding.why:
         lines.append(f"    why: {finding.why}")
     shown = finding.examples[:5]
@@ -68,17 +134,20 @@ def findings_lines(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
+def unchecked_lines(report: Report) -> list[str]:
+    """What was not compared, and why."""
+    return [f"  {words.UNCHECKED}: {u.what}: {u.why}" for u in report.unchecked]
+
+
 def report_text(report: Report, *, verbose: bool = True) -> str:
     """A whole report; ends with a newline. Harmless findings come last."""
-    from ..models.verdict import VERDICTS
-
-    lines = [headline(report)]
+    lines = [words.headline(report)]
     if report.plugin.signed_by is not None:
         lines.append(f"  signed by {report.plugin.signed_by}")
-    lines += findings_lines(sorted(report.findings, key=lambda f: -VERDICTS.index(f.verdict)))
+    lines += findings_lines(words.findings_by_severity(report.findings))
     if verbose:
-        lines += [f"  unchecked: {u.what}: {u.why}" for u in report.unchecked]
-    return "".join(printable(line) + "\n" for line in lines)
+        lines += unchecked_lines(report)
+    return "".join(words.printable(line) + "\n" for line in lines)
 
 
 def summary(report: Report) -> str:
@@ -86,5 +155,5 @@ def summary(report: Report) -> str:
     decisive = [
         f for f in report.findings if f.verdict == report.verdict or f.rule.startswith("signature-")
     ]
-    lines = [headline(report), *findings_lines(decisive)]
-    return "\n".join(printable(line) for line in lines)
+    lines = [words.headline(report), *findings_lines(decisive)]
+    return "\n".join(words.printable(line) for line in lines)

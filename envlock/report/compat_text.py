@@ -9,20 +9,19 @@ from ..models.errors import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..models.compat import CompatDocument, CompatRelease
-
-LABEL = {"compatible": "works", "drifted": "works", "unsafe": "UNSAFE", "incompatible": "fails"}
+    from .text import Style
 
 
 def _reason(release: CompatRelease) -> str:
     decisive = [f for f in release.findings if f.verdict == release.verdict]
-    if release.verdict in ("compatible", "drifted") or not decisive:
+    if release.verdict.works or not decisive:
         return ""
     more = f" (and {len(decisive) - 1} more)" if len(decisive) > 1 else ""
     return decisive[0].message + more
 
 
 def _runs(releases: tuple[CompatRelease, ...]) -> list[list[CompatRelease]]:
-    """Neighbours that get the same label and the same rules."""
+    """Neighbours that get the same verdict and the same rules."""
     runs: list[list[CompatRelease]] = []
     for release in releases:
         if runs and not release.added and _kind(runs[-1][-1]) == _kind(release):
@@ -33,7 +32,7 @@ def _runs(releases: tuple[CompatRelease, ...]) -> list[list[CompatRelease]]:
 
 
 def _kind(release: CompatRelease) -> tuple[bool, str, set[str]]:
-    return release.added, LABEL[release.verdict], {f.rule for f in release.findings}
+    return release.added, release.verdict, {f.rule for f in release.findings}
 
 
 def _spans(answer: CompatDocument) -> str:
@@ -52,7 +51,7 @@ def _spans(answer: CompatDocument) -> str:
     return ", ".join(s[0] if len(s) == 1 else f"{s[0]} to {s[-1]}" for s in spans)
 
 
-def compat_text(answer: CompatDocument) -> str:
+def render(answer: CompatDocument, *, everything: bool, style: Style) -> str:
     """What `envlock compat` prints."""
     release = answer.plugin.tensorflow
     if answer.plugin.stamped:
@@ -68,7 +67,7 @@ def compat_text(answer: CompatDocument) -> str:
             span += f" to {run[-1].tensorflow}"
         elif run[0].added:
             span += " (added)"
-        lines.append(f"  {span + ' ':<20}{LABEL[run[0].verdict]:<8}{_reason(run[0])}".rstrip())
+        lines.append(f"  {span + ' ':<20}{run[0].verdict:<14}{_reason(run[0])}".rstrip())
     if answer.other is not None:
         name = answer.other.name
         command = f"envlock compat --distribution {name} {quote(answer.plugin.path)}"

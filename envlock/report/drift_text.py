@@ -1,56 +1,24 @@
-"""A drift report for the terminal: 80 columns, the worst first, harmless changes folded.
-
-Colour is only ever added to words that say the same; see `Style`.
-"""
+"""A drift report for the terminal: 80 columns, the worst first, harmless changes folded."""
 
 from __future__ import annotations
 
-import os
-import sys
-
-from ..models.verdict import VERDICTS
 from . import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import TextIO
 
     from ..models.drift import Change, DriftDocument, Effect, Side
     from ..models.report import Report
+    from .text import Style
 
 WIDTH = 80
-_CODES = {
-    "incompatible": "31;1",
-    "unsafe": "33;1",
-    words.UNREAD: "35;1",
-    "drifted": "36",
-    "compatible": "32",
-    "bold": "1",
-    "soft": "2",
-}
 _FOLDED = 8
 
 
-class Style:
-    """Colour for a terminal, nothing elsewhere (NO_COLOR, `TERM=dumb`, pipes, files)."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        terminal = stream is not None and stream.isatty()
-        environ = os.environ
-        self.on = terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
-
-    def __call__(self, kind: str, text: str) -> str:
-        """The text in the colour of its kind."""
-        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self.on else text
-
-
-def drift_text(
-    document: DriftDocument, *, everything: bool = False, style: Style | None = None
-) -> str:
+def render(document: DriftDocument, *, everything: bool, style: Style) -> str:
     """The report; with `everything` harmless changes and unchecked things are listed too."""
-    style = style or Style()
-    verdict = document.verdict or words.UNREAD
+    verdict = words.word(document.verdict)
     lines = [*_wrap(words.drift_sentence(document), style=style, kind=verdict)]
     lines += _side("before", document.before)
     lines += _side("after", document.after)
@@ -86,12 +54,10 @@ def _side(label: str, side: Side) -> list[str]:
 
 
 def _change(change: Change, style: Style) -> Iterator[str]:
-    word = style(change.verdict, words.LABELS[change.verdict].upper())
     values = words.values(change.before, change.after)
-    head = f"{change.subject}: {change.kind}" + (f", {values}" if values else "")
-    plain = words.LABELS[change.verdict].upper()
-    lines = _wrap(f"{plain} {head}")
-    yield lines[0].replace(plain, word, 1)
+    head = f"{change.subject} {change.kind}" + (f", {values}" if values else "")
+    lines = _wrap(f"{change.verdict}: {head}")
+    yield lines[0].replace(change.verdict, style(change.verdict, change.verdict), 1)
     yield from lines[1:]
     for detail in change.details:
         yield from _wrap(f"- {detail}", "  ", "    ")
@@ -134,8 +100,7 @@ def _plugins(reports: Iterable[Report], changes: Iterable[Change], style: Style)
         return
     told = {(e.plugin, e.rule, e.message) for change in changes for e in change.effects}
     tally = ", ".join(
-        style(verdict, f"{number} {words.LABELS[verdict].lower()}")
-        for verdict, number in words.tally(reports).items()
+        style(verdict, f"{number} {verdict}") for verdict, number in words.tally(reports).items()
     )
     yield ""
     yield f"plugins: {tally}"
@@ -144,7 +109,7 @@ def _plugins(reports: Iterable[Report], changes: Iterable[Change], style: Style)
             finding
             for finding in words.findings_by_severity(report.findings)
             if (report.plugin.path, finding.rule, finding.message) not in told
-            and VERDICTS.index(finding.verdict) >= VERDICTS.index("unsafe")
+            and not finding.verdict.works
         ]
         if report.verdict is None:
             yield from _wrap(f"{report.plugin.path}: {report.plugin.error}", "  ", "    ")
@@ -167,11 +132,6 @@ def _unchecked(document: DriftDocument, everything: bool) -> Iterator[str]:
         ]
     if found:
         yield ""
-        yield "not checked:"
+        yield f"{words.UNCHECKED}:"
         for what, why in found:
             yield from _wrap(f"{what}: {why}", "  ", "    ")
-
-
-def output_style(output: str | None) -> Style:
-    """The style for where the text goes: a file gets no colour."""
-    return Style(sys.stdout if output is None else None)

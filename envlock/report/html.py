@@ -36,7 +36,7 @@ _OUTLINE = "M12 3.2L22 20.5H2z"
 
 def render(document: Document, policy: PolicyFile) -> str:
     """The page as text, to be written as UTF-8."""
-    verdict = words.document_verdict(document) or words.UNREAD
+    verdict = words.word(words.document_verdict(document))
     drift = isinstance(document, DriftDocument)
     main: list[Markup | None] = []
     if isinstance(document, DriftDocument):
@@ -46,7 +46,7 @@ def render(document: Document, policy: PolicyFile) -> str:
         facts = _check_facts(document.reports)
     main.append(_plugins(document.reports, policy, drift))
     if isinstance(document, DriftDocument):
-        main.append(_unchecked(document.unchecked, "could not be compared"))
+        main.append(_unchecked(document.unchecked))
     title = "Environment drift" if drift else "Plugin check"
     banner = tag(
         "header",
@@ -57,7 +57,7 @@ def render(document: Document, policy: PolicyFile) -> str:
                 _icon(verdict),
                 tag(
                     "div",
-                    tag("p", words.LABELS[verdict], class_="overline"),
+                    tag("p", verdict, class_="overline"),
                     tag("h1", coded(words.sentence(document))),
                 ),
                 class_="headline",
@@ -124,8 +124,8 @@ def _icon(verdict: str) -> Markup:
     )
 
 
-def _word(verdict: str, label: str | None = None) -> Markup:
-    return tag("span", _icon(verdict), label or words.LABELS[verdict], class_="word")
+def _word(verdict: str) -> Markup:
+    return tag("span", _icon(verdict), verdict, class_="word")
 
 
 def _facts(entries: Iterable[tuple[str, str | Markup | None]]) -> Markup:
@@ -182,8 +182,8 @@ def _tools(document: Document) -> Markup | None:
     total = sum(counts.values())
     if total < 2:
         return None
-    chips = [_chip("", "All", total, pressed=True)]
-    chips += [_chip(v, words.LABELS[v], counts[v]) for v in words.RANKS if v in counts]
+    chips = [_chip("", "all", total, pressed=True)]
+    chips += [_chip(v, v, counts[v]) for v in words.RANKS if v in counts]
     return group(
         tag(
             "div",
@@ -308,16 +308,17 @@ def _plugins(reports: Sequence[Report], policy: PolicyFile, drift: bool) -> Mark
         if drift:
             return None
         return tag("p", "There is nothing to check in the places that were named.", class_="empty")
+    matrix = words.is_matrix(reports)
     return tag(
         "section",
         tag("h2", "Plugins", id="plugins"),
-        *(_plugin(report, policy, not drift) for report in words.by_severity(reports)),
+        *(_plugin(report, policy, not drift, matrix) for report in words.by_severity(reports)),
         aria_labelledby="plugins",
     )
 
 
-def _plugin(report: Report, policy: PolicyFile, opened: bool) -> Markup:
-    verdict = report.verdict or words.UNREAD
+def _plugin(report: Report, policy: PolicyFile, opened: bool, matrix: bool) -> Markup:
+    verdict = words.word(report.verdict)
     folder, _, name = report.plugin.path.rpartition("/")
     built = report.plugin.tensorflow
     stamp = "stamped" if report.plugin.stamped else "not stamped"
@@ -328,10 +329,10 @@ def _plugin(report: Report, policy: PolicyFile, opened: bool) -> Markup:
     body = [_finding(finding) for finding in findings]
     if report.plugin.error:
         body.append(tag("div", tag("p", coded(report.plugin.error)), class_="finding"))
-    unchecked = _unchecked(report.unchecked, "could not be checked")
+    unchecked = _unchecked(report.unchecked)
     summary = group(
         _word(verdict),
-        tag("div", tag("h3", name)),
+        tag("div", tag("h3", name + words.against(report, matrix))),
         tag(
             "span",
             tag("span", f"{folder}/", class_="path") if folder else None,
@@ -376,7 +377,7 @@ def _finding(finding: Finding) -> Markup:
         tag("p", tag("strong", "Why it matters: "), coded(finding.why)) if finding.why else None,
         tag("ul", *examples, class_="examples") if examples else None,
         _fix(finding.remedy),
-        tag("p", f"{words.LABELS[finding.verdict]}, rule {finding.rule}", class_="rule"),
+        tag("p", f"{finding.verdict}, rule {finding.rule}", class_="rule"),
         class_="finding",
         data_verdict=finding.verdict,
     )
@@ -393,12 +394,12 @@ def _fix(remedy: str | None) -> Markup | None:
     )
 
 
-def _unchecked(unchecked: Sequence[Unchecked], what: str) -> Markup | None:
+def _unchecked(unchecked: Sequence[Unchecked]) -> Markup | None:
     if not unchecked:
         return None
     return tag(
         "details",
-        tag("summary", f"{words.count(len(unchecked), 'thing')} {what}"),
+        tag("summary", f"{len(unchecked)} {words.UNCHECKED}"),
         tag(
             "ul",
             *(tag("li", tag("strong", coded(u.what)), ": ", coded(u.why)) for u in unchecked),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..models.drift import DriftDocument
 from . import words
-from .check_text import finding_lines
+from .check_text import finding_lines, unchecked_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ def render(document: Document, policy: PolicyFile) -> str:
         cases = [_change(change, policy) for change in document.changes]
         if document.error is not None:
             case = _case("envlock.drift", "compare")
-            _outcome(case, "error", "unreadable", document.error.message, "")
+            _outcome(case, "error", words.UNREAD, document.error.message, "")
             cases.append(case)
         root.append(_suite("envlock.drift", cases))
-    root.append(_suite("envlock.plugins", [_plugin(r, policy) for r in document.reports]))
+    matrix = words.is_matrix(document.reports)
+    cases = [_plugin(report, policy, matrix) for report in document.reports]
+    root.append(_suite("envlock.plugins", cases))
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     ElementTree.indent(root)
@@ -64,13 +66,13 @@ def _outcome(case: Element, tag: str, kind: str, message: str, text: str) -> Non
     element.text = text
 
 
-def _plugin(report: Report, policy: PolicyFile) -> Element:
-    case = _case("envlock.plugins", report.plugin.path)
+def _plugin(report: Report, policy: PolicyFile, matrix: bool) -> Element:
+    case = _case("envlock.plugins", report.plugin.path + words.against(report, matrix))
     lines = [line for f in words.findings_by_severity(report.findings) for line in finding_lines(f)]
-    lines += [f"  unchecked: {u.what}: {u.why}" for u in report.unchecked]
+    lines += unchecked_lines(report)
     text = "".join(f"{words.printable(line)}\n" for line in lines)
     if report.verdict is None:
-        _outcome(case, "error", "unreadable", report.plugin.error or "it could not be read", text)
+        _outcome(case, "error", words.UNREAD, report.plugin.error or "it could not be read", text)
     elif policy.refuses(report):
         _outcome(case, "failure", report.verdict, words.headline(report), text)
     elif text:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from ..models.registration import Registrations
     from ..models.shown import ShownDocument
+    from .text import Style
 
 WIDTH = 18
 MOST_CLASSES = 12
@@ -164,7 +165,7 @@ def _registers(found: Registrations | None) -> list[str]:
     return lines + _row("kernels", ", ".join(kernels))
 
 
-def shown_text(shown: ShownDocument) -> str:
+def render(shown: ShownDocument, *, everything: bool, style: Style) -> str:
     """What `envlock show` prints."""
     manifest = shown.manifest
     if manifest is not None:

@@ -78,14 +78,13 @@ def prose(text: str) -> str:
 
 def mark(verdict: str | None) -> str:
     """The sign and the word of a verdict; never the sign alone."""
-    name = verdict or words.UNREAD
-    return f"{_MARKS[name]} {words.LABELS[name].lower()}"
+    return f"{_MARKS[words.word(verdict)]} {words.word(verdict)}"
 
 
 def render(document: Document, policy: PolicyFile) -> str:
     """The whole comment; findings that do not fit are counted instead."""
-    verdict = words.document_verdict(document)
-    lines = [f"### {_MARKS[verdict or words.UNREAD]} {prose(words.sentence(document))}", ""]
+    verdict = words.word(words.document_verdict(document))
+    lines = [f"### {_MARKS[verdict]} {prose(words.sentence(document))}", ""]
     if isinstance(document, DriftDocument):
         before, after = document.before, document.after
         lines += [f"From {_side(before)} to {_side(after)}.", ""]
@@ -152,14 +151,16 @@ def _plugins(reports: Iterable[Report], policy: PolicyFile) -> list[list[str]]:
             f"| {escape(words.environment_line(report.environment))} |"
         )
     sections = [table]
+    matrix = words.is_matrix(ordered)
     for report in ordered:
         failing = policy.refuses(report)
         if failing:
-            sections.append(_failing(report))
+            sections.append(_failing(report, matrix))
         elif report.findings or report.unchecked:
             sections.append(
                 [
-                    f"<details><summary>{_html(report.plugin.path)}: "
+                    "<details><summary>"
+                    f"{_html(report.plugin.path + words.against(report, matrix))}: "
                     f"{mark(report.verdict)}</summary>",
                     "",
                     *_findings(report),
@@ -170,8 +171,9 @@ def _plugins(reports: Iterable[Report], policy: PolicyFile) -> list[list[str]]:
     return sections
 
 
-def _failing(report: Report) -> list[str]:
+def _failing(report: Report, matrix: bool) -> list[str]:
     title = f"#### {mark(report.verdict)}: {code(report.plugin.path)}"
+    title += escape(words.against(report, matrix))
     if report.plugin.error:
         return [title, "", prose(report.plugin.error)]
     return [title, "", *_findings(report)]
@@ -181,12 +183,12 @@ def _findings(report: Report) -> list[str]:
     lines = []
     for finding in words.findings_by_severity(report.findings):
         lines += _finding(finding)
-    lines += [f"- *unchecked:* {prose(u.what)}: {prose(u.why)}" for u in report.unchecked]
+    lines += [f"- *{words.UNCHECKED}:* {prose(u.what)}: {prose(u.why)}" for u in report.unchecked]
     return lines
 
 
 def _finding(finding: Finding) -> list[str]:
-    lines = [f"- **{words.LABELS[finding.verdict]}** ({code(finding.rule)}): "]
+    lines = [f"- **{finding.verdict}** ({code(finding.rule)}): "]
     lines[0] += prose(finding.message)
     if finding.why:
         lines.append(f"  <br>why: {prose(finding.why)}")
@@ -203,7 +205,7 @@ def _unchecked(unchecked: Iterable[Unchecked]) -> list[list[str]]:
     lines = [f"- {prose(u.what)}: {prose(u.why)}" for u in unchecked]
     if not lines:
         return []
-    title = f"{words.count(len(lines), 'thing')} could not be compared"
+    title = f"{len(lines)} {words.UNCHECKED}"
     return [[f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]]
 
 

@@ -58,9 +58,10 @@ def render(document: Document, policy: PolicyFile) -> str:
         notifications += [_note(f"{u.what}: {u.why}") for u in document.unchecked]
         if document.error is not None:
             notifications.append(_note(document.error.message, level="error"))
+    matrix = words.is_matrix(document.reports)
     for report in words.by_severity(document.reports):
         results += [
-            _finding(finding, report, policy)
+            _finding(finding, report, policy, words.against(report, matrix))
             for finding in words.findings_by_severity(report.findings)
             if (report.plugin.path, finding.rule, finding.message) not in explained
         ]
@@ -152,8 +153,8 @@ def _fingerprint(*parts: str) -> dict[str, str]:
     return {"envlock/v1": sha256(b"\0".join(map(_bytes, parts))).hexdigest()}
 
 
-def _finding(finding: Finding, report: Report, policy: PolicyFile) -> dict[str, Any]:
-    text = finding.message
+def _finding(finding: Finding, report: Report, policy: PolicyFile, against: str) -> dict[str, Any]:
+    text = finding.message + against
     if finding.why:
         text += f". Why it matters: {finding.why}"
     if finding.examples:
@@ -168,7 +169,9 @@ def _finding(finding: Finding, report: Report, policy: PolicyFile) -> dict[str, 
         "level": _level(finding.verdict, policy),
         "message": {"text": words.printable(text)},
         "locations": [_location(path)],
-        "partialFingerprints": _fingerprint(finding.rule, finding.subject, path.rsplit("/", 1)[-1]),
+        "partialFingerprints": _fingerprint(
+            finding.rule, finding.subject, path.rsplit("/", 1)[-1] + against
+        ),
         "properties": {
             "verdict": finding.verdict,
             "subject": words.printable(finding.subject),

@@ -42,7 +42,7 @@ READERS = (
     "inventory/lockfiles/*",
     "inventory/packages.py",
     "inventory/urls.py",
-    "inventory/scan.py",
+    "inventory/wheels.py",
     "environment/conda.py",
     "environment/distributions.py",
     "environment/files.py",

@@ -12,7 +12,7 @@ from envlock.environment import binary, headers, locate
 from envlock.environment.conda import CondaPrefix
 from envlock.environment.distributions import Distribution, Distributions
 from envlock.files import reading as files
-from envlock.inventory import packages, scan
+from envlock.inventory import packages, wheels
 from envlock.inventory.plugins import is_plugin
 from envlock.linker.cache import LinkerCache, compare
 from envlock.models.record import decode, encode
@@ -120,16 +120,16 @@ def names(data: bytes) -> None:
 def wheel(data: bytes) -> None:
     """A wheel: its members, each read into memory, their neighbours unpacked."""
     path = place("demo-1.0-cp311-cp311-linux_x86_64.whl", data)
-    for candidate in list(scan.candidates([path]))[:8]:
-        either(lambda candidate=candidate: _member(path, candidate))  # type: ignore[misc]
+    for member in wheels.libraries_in(path)[:8]:
+        either(lambda member=member: _member(path, member))  # type: ignore[misc]
 
 
-def _member(path: str, candidate: scan.Candidate) -> None:
-    with scan.open_wheel(path) as archive, scan.in_memory(archive, candidate) as file:
+def _member(path: str, member: str) -> None:
+    with wheels.open_wheel(path) as archive, wheels.in_memory(archive, member) as file:
         with ElfFile.open(file) as elf:
             is_plugin(elf)
-            beside = scan._beside(archive, elf)
-        with scan._unpacked(archive, {candidate.member or "", *beside}) as folder:
+            beside = wheels.libraries_beside(archive, elf)
+        with wheels.unpacked(archive, {member, *beside}) as folder:
             _inside(folder)
 
 

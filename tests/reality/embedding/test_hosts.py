@@ -58,7 +58,7 @@ def test_in_a_notebook(place: Place, notebook: Any) -> None:
     first, second = stream["text"].splitlines()[:2]
     assert first.endswith("unfit.so: incompatible with TensorFlow 2.15.1 (tensorflow-cpu): "
                           "it would not load")  # fmt: skip
-    assert second.startswith("  error[")
+    assert second.startswith("  incompatible[")
 
 
 def test_under_pytest(place: Place, extra: Path, tmp_path: Path) -> None:

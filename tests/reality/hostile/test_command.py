@@ -193,7 +193,7 @@ CASES = {
     "one byte": Case(written(b"\x7f"), "cut off inside the first four bytes"),
     "text": Case(written(b"GROUP ( libm.so.6 )\n"), "is not an ELF file, it is a text file"),
     "a script": Case(written(b"#!/bin/sh\n"), "it is a script"),
-    "a wheel": Case(written(b"PK\x03\x04" + bytes(60), "a.whl"), "it is a zip archive"),
+    "a zip archive": Case(written(b"PK\x03\x04" + bytes(60)), "it is a zip archive"),
     "a Windows library": Case(written(b"MZ" + bytes(60)), "it is a Windows library"),
     "a macOS library": Case(written(b"\xcf\xfa\xed\xfe" + bytes(60)), "it is a macOS library"),
     "a Git LFS pointer": Case(

@@ -42,7 +42,7 @@ class World:
             *arguments,
             ENVLOCK_ATLAS=atlas,
             XDG_DATA_HOME=str(place / "data"),
-            XDG_CACHE_HOME=str(self.root / "cache"),
+            XDG_CACHE_HOME=str((home or self.root) / "cache"),
         )
 
     @property
@@ -229,6 +229,30 @@ def test_live_headers_are_compiled_once(world: World, tmp_path: Path) -> None:
     again = world.check(plugin, 2, "--live-headers", "--compiler", "/nonexistent/g++")
     assert again == live
     assert sorted(kept) == sorted(p for p in (world.root / "cache").rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("name", ["nowhere.so", "text.so", "empty", "x-1-py3-none-any.whl"])
+def test_files_are_looked_at_before_headers_are_compiled(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    """The compiler leaves a mark where it is started."""
+    compiler = tmp_path / "loud-g++"
+    compiler.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\nexit 1\n")
+    compiler.chmod(0o755)
+    path = tmp_path / name
+    if name == "empty":
+        path.mkdir()
+    elif name != "nowhere.so":
+        path.write_text("text")
+    options = ("--env", world.envs[2], "--live-headers", "--compiler", compiler)
+    home = tmp_path / "home"  # where nothing is kept of headers that were read before
+    done = world.run("check", path, *options, home=home)
+    assert done.returncode == 3
+    assert f"{path}: unreadable: " in done.stdout
+    assert not (tmp_path / "started").exists()
+    plugin = world.releases[2].build("reads_moved", tmp_path / "p.so")
+    assert world.run("check", path, plugin, *options, home=home).returncode == 3
+    assert (tmp_path / "started").exists()
 
 
 def test_live_headers_from_python(

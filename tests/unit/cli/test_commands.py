@@ -141,7 +141,7 @@ def test_a_refusal_in_text_and_json(stamped: Path, tf_env: Callable[[str], TfEnv
     assert str(env) in finding["remedy"], "what is pasted changes the environment that was checked"
     text = run("check", stamped, "--env", env)
     assert text.returncode == 1
-    assert "error[tensorflow-skew]" in text.stdout
+    assert "incompatible[tensorflow-skew]" in text.stdout
     assert finding["remedy"] in text.stdout
     assert run("check", stamped, "--env", env, "--fail-on", "never").returncode == 0
 

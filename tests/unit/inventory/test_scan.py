@@ -1,7 +1,8 @@
-"""Finding plugins under folders, environments and wheels, each checked as `envlock check` does."""
+"""Finding plugins in files, folders, environments and wheels, for every command in the same way."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from envlock.actions.checking import Checker
 from envlock.binary.elf import ElfFile
+from envlock.environment.live import Environment
 from envlock.inventory.plugins import environment_plugins, is_library_name, is_plugin
-from envlock.inventory.scan import candidates, scan
+from envlock.inventory.scan import candidates, check_many
 from envlock.models.report import Report
+from envlock.report.formats import FORMATS
 from tests.support.building import build
 from tests.support.environments import TfEnvironment
 
@@ -28,9 +30,17 @@ def env(tf_env: Callable[..., TfEnvironment]) -> TfEnvironment:
     return tf_env(VERSION)
 
 
+Check = Callable[..., tuple[Report, ...]]
+
+
 @pytest.fixture(scope="module")
-def checker(env: TfEnvironment) -> Checker:
-    return Checker.for_environment(env.prefix)
+def check(env: TfEnvironment) -> Check:
+    return lambda *paths, **more: check_many(list(map(str, paths)), env=env.prefix, **more)
+
+
+def envlock(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "envlock", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **more)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.fixture
@@ -55,8 +65,8 @@ def names(reports: tuple[Report, ...]) -> list[str]:
     return [os.path.basename(report.plugin.path) for report in reports]
 
 
-def test_a_folder(tree: Path, checker: Checker) -> None:
-    reports = scan([str(tree)], checker)
+def test_a_folder(tree: Path, check: Check) -> None:
+    reports = check(str(tree))
     found = sorted(names(reports))
     assert found in (
         ["_minimal.so", "inside.so", "libops.so.1.2"],
@@ -65,17 +75,19 @@ def test_a_folder(tree: Path, checker: Checker) -> None:
     assert {report.verdict for report in reports} == {"compatible"}
 
 
-def test_a_file_that_is_named_is_looked_at(tree: Path, checker: Checker) -> None:
-    reports = scan([str(tree / "libplain.so"), str(tree / "empty.so")], checker)
+def test_a_file_that_is_named_is_looked_at(tree: Path, check: Check) -> None:
+    reports = check(str(tree / "libplain.so"), str(tree / "empty.so"))
     assert names(reports) == ["libplain.so", "empty.so"]
     assert reports[1].verdict is None
 
 
-def test_the_environment_itself(env: TfEnvironment, checker: Checker) -> None:
+def test_the_environment_itself(env: TfEnvironment, check: Check) -> None:
     """TensorFlow's own libraries are no plugins; the one that comes with it is."""
     expected = ["libtensorflow_io_gcs_filesystem.so"]
-    assert [os.path.basename(p) for p in environment_plugins(checker.environment)] == expected
-    assert names(scan([str(env.site_packages)], checker)) == expected
+    assert [
+        os.path.basename(p) for p in environment_plugins(Environment.open(env.prefix))
+    ] == expected
+    assert names(check(str(env.site_packages))) == expected
 
 
 @pytest.fixture
@@ -90,27 +102,115 @@ def wheel(env: TfEnvironment, tmp_path: Path) -> Path:
 
 
 def test_a_wheel_without_unpacking(
-    wheel: Path, checker: Checker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    wheel: Path, check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nothing is written to disk: there is no temporary folder to write to."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    reports = scan([str(wheel)], checker)
+    reports = check(str(wheel))
     assert [r.plugin.path for r in reports] == [f"{wheel}!/acme_ops/_minimal.so"]
     assert reports[0].verdict == "compatible"
     assert "/proc/" not in repr(reports)
 
 
-def test_check_of_a_wheel_names_the_command_that_looks_into_it(
-    wheel: Path, env: TfEnvironment
+@pytest.mark.parametrize("command", ["check", "scan", "report"])
+def test_every_command_finds_the_same(
+    command: str, tree: Path, wheel: Path, env: TfEnvironment
 ) -> None:
-    command = [sys.executable, "-m", "envlock", "check", str(wheel), "--env", str(env.prefix)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    """A folder's plugins and wheels, a wheel's plugins, a file that is named, one name a plugin."""
+    shutil.move(wheel, tree / wheel.name)
+    (tree / "cut.so").write_bytes(build("plain", env).read_bytes()[:3000])
+    arguments = (tree, tree / "libplain.so", "--env", env.prefix, "--format", "json")
+    done = envlock(command, *arguments)
+    found = {
+        os.path.basename(one["plugin"]["path"]): one["verdict"]
+        for one in json.loads(done.stdout)["reports"]
+    }
+    linked = {"libops.so.1.2", "again.so"} & set(found)  # one file under two names
+    assert len(linked) == 1
+    assert found == {
+        **dict.fromkeys(["_minimal.so", "inside.so", "libplain.so", *linked], "compatible"),
+        "cut.so": None,  # it may have been a plugin
+    }
     assert done.returncode == 3
-    assert f"`envlock scan {wheel}`" in done.stdout
+
+
+def test_whatever_is_stamped_is_a_plugin(
+    tree: Path, env: TfEnvironment, check: Check, tmp_path: Path
+) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.copy(tree / "libplain.so", folder)
+    assert check(folder) == ()
+    assert envlock("stamp", folder / "libplain.so", "--env", env.prefix).returncode == 0
+    assert names(check(folder)) == ["libplain.so"]
+
+
+def test_an_environment_is_checked_against_itself(env: TfEnvironment, tmp_path: Path) -> None:
+    (report,) = check_many([str(env.prefix)])
+    assert report.environment.tensorflow == VERSION
+    assert report.verdict == "compatible"
+    empty = tmp_path / "empty"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", empty], check=True)
+    # One that cannot be checked does not void the others.
+    other, same = check_many([str(empty), str(env.prefix)])
+    assert (other.verdict, same) == (None, report)
+    assert "there is no TensorFlow in" in (other.plugin.error or "")
+    # Unless another one is named.
+    done = envlock("check", env.prefix, "--env", empty)
+    assert done.returncode == 3
+    assert f"there is no TensorFlow in `{empty}`" in done.stderr
+
+
+def test_a_plugin_of_the_environment_that_lies_elsewhere(
+    env: TfEnvironment, tmp_path: Path
+) -> None:
+    """An editable installation: a .pth file leads out of the environment."""
+    made = tmp_path / "made"
+    subprocess.run([env.python, "-m", "venv", "--without-pip", made], check=True)
+    site = next(made.glob("lib/python*/site-packages"))
+    (site / "more.pth").write_text(f"{env.site_packages}\n{tmp_path / 'elsewhere'}\n")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(build("minimal", env), tmp_path / "elsewhere" / "_minimal.so")
+    assert "_minimal.so" in names(check_many([str(made)]))
+
+
+def test_a_matrix_of_plugins_and_releases(tree: Path, wheel: Path, env: TfEnvironment) -> None:
+    paths = [str(tree / "libops.so.1.2"), str(wheel), str(tree / "empty.so")]
+    reports = check_many(paths, releases=["2.14.1", "2.17.1"])
+    assert [(os.path.basename(r.plugin.path), r.environment.tensorflow) for r in reports] == [
+        (name, release)
+        for name in ("libops.so.1.2", "_minimal.so", "empty.so")
+        for release in ("2.14.1", "2.17.1")
+    ]
+    verdicts = [r.verdict for r in reports]
+    assert verdicts[4:] == [None, None]
+    assert None not in verdicts[:4]
+    done = envlock("check", *paths, "--tensorflow", "2.14.1", "--tensorflow", "2.17.1")
+    assert done.returncode == 3
+    assert done.stdout.startswith("Of 6 combinations of plugin and release, ")
+    table = [line.split() for line in done.stdout.splitlines()[2:9]]
+    assert table[0] == ["2.14.1", "2.17.1"]
+    assert [word for row in table[1:] for word in row if "/" not in word] == [
+        verdict or "unreadable" for verdict in verdicts
+    ]
+    unknown = envlock("check", *paths, "--tensorflow", "2.14.1", "--tensorflow", "9.9")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "does not know TensorFlow 9.9" in unknown.stderr
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_tells_the_releases_of_a_matrix_apart(format: str, env: TfEnvironment) -> None:
+    releases = ("--tensorflow", "2.14.1", "--tensorflow", "2.5.0")
+    done = envlock("check", build("minimal", env), *releases, "--format", format)
+    assert done.returncode == 1
+    assert "2.5.0" in done.stdout
+    if format == "codequality":
+        prints = [issue["fingerprint"] for issue in json.loads(done.stdout)]
+        assert len(prints) == len(set(prints)) > 0
 
 
 def test_a_wheel_with_libraries_of_its_own(
-    env: TfEnvironment, checker: Checker, tmp_path: Path
+    env: TfEnvironment, check: Check, tmp_path: Path
 ) -> None:
     """$ORIGIN leads to what stands beside the plugin in the wheel."""
     plugin = build("dependency_present", env)
@@ -120,39 +220,39 @@ def test_a_wheel_with_libraries_of_its_own(
             archive.write(plugin, "own/_dependency.so")
             if whole:
                 archive.write(plugin.parent / "libenvlock_extra.so", "own/libenvlock_extra.so")
-        reports = scan([str(path)], checker)
+        reports = check(str(path))
         assert names(reports) == ["_dependency.so"]
         assert reports[0].verdict == ("compatible" if whole else "incompatible")
         assert reports[0].plugin.path == f"{path}!/own/_dependency.so"
         assert "/tmp/envlock-" not in repr(reports)
 
 
-def test_a_real_folder_of_wheels(wheel: Path, checker: Checker) -> None:
-    assert names(scan([str(wheel.parent)], checker)) == ["_minimal.so"]
+def test_a_real_folder_of_wheels(wheel: Path, check: Check) -> None:
+    assert names(check(str(wheel.parent))) == ["_minimal.so"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4" + b"\0" * 100, b"text" * 1000])
-def test_a_damaged_wheel_is_one_line(checker: Checker, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_wheel_is_one_line(check: Check, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x-1-py3-none-any.whl"
     path.write_bytes(content)
-    (report,) = scan([str(path)], checker)
+    (report,) = check(str(path))
     assert report.verdict is None
     assert "is damaged" in (report.plugin.error or "")
     assert "\n" not in (report.plugin.error or "")
 
 
-def test_a_member_that_is_a_bomb(checker: Checker, tmp_path: Path) -> None:
+def test_a_member_that_is_a_bomb(check: Check, tmp_path: Path) -> None:
     path = tmp_path / "x-1-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/_x.so", b"\x7fELF" + b"\0" * 300_000_000)
-    reports = scan([str(path)], checker)
+    reports = check(str(path))
     assert reports[0].verdict is None
     assert "would unpack to 300000004 bytes" in (reports[0].plugin.error or "")
 
 
 @pytest.mark.parametrize("member", ["../../escape.so", "/absolute.so", "x/../../../up.so"])
 def test_members_that_point_out_of_the_wheel(
-    env: TfEnvironment, checker: Checker, tmp_path: Path, member: str
+    env: TfEnvironment, check: Check, tmp_path: Path, member: str
 ) -> None:
     plugin = build("dependency_present", env)
     folder = tmp_path / "inner"
@@ -163,26 +263,26 @@ def test_members_that_point_out_of_the_wheel(
         archive.write(plugin.parent / "libenvlock_extra.so", "x/libenvlock_extra.so")
         archive.write(plugin, member)
     before = sorted(tmp_path.rglob("*"))
-    scan([str(path)], checker)
+    check(str(path))
     assert sorted(tmp_path.rglob("*")) == before
     assert not Path("/absolute.so").exists()
 
 
 def test_a_missing_path_and_a_damaged_wheel_void_nothing_else(
-    tree: Path, checker: Checker, tmp_path: Path
+    tree: Path, check: Check, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "x-1-py3-none-any.whl"
     damaged.touch()
     plugin = tree / "deep/er/_minimal.so"
-    missing, judged, broken = scan(["/nowhere.so", str(plugin), str(damaged)], checker)
+    missing, judged, broken = check("/nowhere.so", str(plugin), str(damaged))
     assert (missing.verdict, missing.plugin.path) == (None, "/nowhere.so")
-    assert missing.plugin.error == "`/nowhere.so` cannot be read: No such file or directory"
+    assert missing.plugin.error == "cannot open `/nowhere.so`: No such file or directory"
     assert (judged.verdict, judged.plugin.path) == ("compatible", str(plugin))
     assert (broken.verdict, broken.plugin.path) == (None, str(damaged))
 
 
-@pytest.mark.parametrize("command", ["scan", "report"])
-@pytest.mark.parametrize("format", ["text", "json", "sarif", "junit", "markdown", "html"])
+@pytest.mark.parametrize("command", ["check", "scan", "report"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_missing_path_beside_a_plugin_in_every_format(
     tree: Path, env: TfEnvironment, command: str, format: str
 ) -> None:
@@ -191,15 +291,15 @@ def test_a_missing_path_beside_a_plugin_in_every_format(
         [sys.executable, "-m", "envlock", *arguments], capture_output=True, text=True, cwd=tree
     )
     assert done.returncode == 3
-    # SARIF has results only, and a plugin that fits has none.
-    assert "libops.so.1.2" in done.stdout or format == "sarif"
+    # These have results only, and a plugin that fits has none.
+    assert "libops.so.1.2" in done.stdout or format in ("sarif", "codequality")
     assert "nope.so" in done.stdout
-    assert done.stdout.count("cannot be read") == done.stdout.count("No such file") > 0
+    assert done.stdout.count("cannot open") == done.stdout.count("No such file") > 0
 
 
-def test_progress_is_told(tree: Path, checker: Checker) -> None:
+def test_progress_is_told(tree: Path, check: Check) -> None:
     told: list[tuple[int, int]] = []
-    scan([str(tree)], checker, lambda done, total, label: told.append((done, total)))
+    check(tree, progress=lambda done, total, label: told.append((done, total)))
     total = len(list(candidates([str(tree)])))
     assert told == [(n, total) for n in range(total + 1)]
 

@@ -170,7 +170,7 @@ def test_envlock_in_a_host_that_leaves_no_children(
     add_section(large, bytes(range(256)) * (10 << 12), ".large")
     code = """
 import envlock
-from envlock.actions.checking import check_many
+from envlock.inventory.scan import check_many
 _, prefix, large = sys.argv
 taken = envlock.snapshot(prefix)
 envlock.stamp(large, env=prefix)

@@ -144,3 +144,66 @@ def test_junit_of_a_drift_has_a_case_a_change() -> None:
     drift, plugins = root.findall("testsuite")
     assert (drift.get("tests"), drift.get("failures")) == ("11", "2")
     assert (plugins.get("tests"), plugins.get("failures")) == ("4", "2")
+
+
+# --- GitLab's Code Quality ------------------------------------------------------------------------
+
+#: docs.gitlab.com/ci/testing/code_quality, "Code Quality report format": what an issue has to have.
+ISSUE = {
+    "type": "object",
+    "required": ["description", "check_name", "fingerprint", "severity", "location"],
+    "properties": {
+        "description": {"type": "string", "minLength": 1},
+        "check_name": {"type": "string", "minLength": 1},
+        "fingerprint": {"type": "string", "minLength": 1},
+        "severity": {"enum": ["info", "minor", "major", "critical", "blocker"]},
+        "location": {
+            "type": "object",
+            "required": ["path", "lines"],
+            "properties": {
+                "path": {"type": "string", "minLength": 1},
+                "lines": {
+                    "type": "object",
+                    "required": ["begin"],
+                    "properties": {"begin": {"type": "integer", "minimum": 1}},
+                },
+            },
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("name", ALL)
+def test_code_quality_has_what_gitlab_requires(name: str, policy: PolicyFile) -> None:
+    text = render(ALL[name], "codequality", policy)
+    issues = json.loads(text.encode())
+    Draft4Validator({"type": "array", "items": ISSUE}).validate(issues)
+    prints = [issue["fingerprint"] for issue in issues]
+    assert len(prints) == len(set(prints)), "GitLab takes issues of one fingerprint for one"
+    assert all(issue["description"].isprintable() for issue in issues)
+    assert (issues == []) == (name in ("empty", "unchanged"))
+
+
+def test_code_quality_issues() -> None:
+    def told(policy: PolicyFile) -> list[tuple[str, str, str]]:
+        issues = json.loads(render(check_document(), "codequality", policy))
+        return [(i["location"]["path"], i["check_name"], i["severity"]) for i in issues]
+
+    expected = [
+        ("/srv/train/env/lib/acme/_matcher_ops.so", "undefined-symbol", "blocker"),
+        ("/srv/train/env/lib/acme/_matcher_ops.so", "python-version", "minor"),
+        ("text/_sentence ops.so", "numpy-abi", "critical"),
+        ("lib/_broken.so", "unreadable", "blocker"),
+        ("lib/_topk.so", "python-version", "minor"),
+    ]
+    assert told(DEFAULT) == expected
+    failing = [(*one[:2], "major" if one[2] == "minor" else one[2]) for one in expected]
+    assert told(STRICT) == failing
+
+
+def test_code_quality_of_a_drift() -> None:
+    issues = json.loads(render(drift_document(), "codequality"))
+    assert issues[0]["check_name"] == "change-native"
+    assert issues[0]["location"]["path"] == "/srv/train/env/lib/acme/_matcher_ops.so"
+    assert issues[2]["location"]["path"] == "/srv/train/env"

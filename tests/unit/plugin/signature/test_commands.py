@@ -149,7 +149,7 @@ def test_a_policy_file_demands_trust_and_may_let_repairs_pass(
         json.dumps({"format": "envlock.policy/1", "trust": ["keys"], "rules": allowed})
     )
     done = command(*checked)
-    assert "note[signature-edited]" in done.stdout
+    assert "drifted[signature-edited]" in done.stdout
     assert "became `/elsewhere`" in done.stdout
     document = valid(command(*checked, "--format", "json").stdout, "report")
     assert document["reports"][0]["plugin"]["signed_by"] == name_of(signer)
