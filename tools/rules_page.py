@@ -1,4 +1,4 @@
-"""The page `docs/rules.md`: `python -m tools.rules_page > docs/rules.md`."""
+"""The page `docs/reference/rules.md`: `python -m tools.rules_page > docs/reference/rules.md`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def page() -> str:
         "# Rules",
         "",
         "Every finding names the rule that made it. The verdict is the worst that the rule can",
-        "give; a policy file can change what a rule counts for, or ignore it (docs/policies.md).",
+        "give; a policy file can change what a rule counts for, or ignore it (docs/reference/policies.md).",
         "",
         "| rule | what it finds | worst verdict |",
         "|---|---|---|",

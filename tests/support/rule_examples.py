@@ -1,0 +1,164 @@
+"""A pytest option that keeps one finding for each rule: `pytest --rule-examples FILE tests/...`.
+
+The examples of docs/reference/rules.md are findings that envlock made while the tests ran, on real
+files and real environments. A better example than the one in FILE takes its place, so the tests can
+be run in pieces. `tools.rules_page` turns FILE into the page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envlock.models.compat import CompatRelease
+from envlock.models.report import Finding, Report
+from tests.support import environments
+
+PACKAGE = str(Path(__file__).resolve().parents[2] / "envlock") + os.sep
+#: Modules that pass records on; who makes a finding stands above them.
+CARRIERS = ("record.py", "report.py")
+FIELDS = ("verdict", "subject", "built", "live", "message", "why", "remedy", "examples")
+#: Characters of a message or remedy that is easily read.
+SHORT = 240
+
+
+class Recorder:
+    """Keeps the best finding of every rule that the tests of one process made."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.found: dict[str, dict[str, Any]] = {}
+        self.kind = "unit"
+
+    def start(self, patch: pytest.MonkeyPatch) -> None:
+        """Have findings and reports tell when they are made."""
+        for cls in (Finding, Report, CompatRelease):
+            patch.setattr(cls, "__init__", self._watched(cls))
+
+    def _watched(self, cls: type) -> Any:
+        made = cls.__init__
+
+        @functools.wraps(made)
+        def init(record: Any, *args: Any, **values: Any) -> None:
+            made(record, *args, **values)
+            if not _by_envlock():
+                return
+            if isinstance(record, Finding):
+                self.consider(record, "rule")
+            else:
+                source = "check" if isinstance(record, Report) else "compat"
+                for finding in record.findings:
+                    self.consider(finding, source)
+
+        return init
+
+    def consider(self, finding: Finding, source: str) -> None:
+        """Keep a finding if it is a better example than the one that is kept.
+
+        `source` is "check" or "compat" where it stands in such a report, "rule" where a rule was
+        only asked by itself.
+        """
+        told = {name: getattr(finding, name) for name in FIELDS}
+        told = {name: _plain(value) for name, value in told.items() if value}
+        example = {"source": source, "tests": self.kind, **told}
+        kept = self.found.get(finding.rule)
+        if kept is None or worth(example) > worth(kept):
+            self.found[finding.rule] = example
+
+    def write(self) -> None:
+        """Merge what was found into the file; other processes may do the same."""
+        with _locked(self.file):
+            kept = json.loads(self.file.read_text()) if self.file.is_file() else {}
+            for rule, example in self.found.items():
+                if rule not in kept or worth(example) > worth(kept[rule]):
+                    kept[rule] = example
+            text = json.dumps(dict(sorted(kept.items())), indent=2, ensure_ascii=False)
+            self.file.write_text(text + "\n", encoding="utf-8")
+
+
+def worth(example: dict[str, Any]) -> tuple[object, ...]:
+    """How good an example is; a total order, so that the order of the tests does not matter."""
+    text = json.dumps(example, sort_keys=True)
+    return (
+        example["source"] == "check",
+        example["source"] == "compat",
+        example["tests"] == "reality",
+        "remedy" in example,
+        len(example["message"]) + len(example.get("remedy", "")) <= SHORT,
+        "/" not in example["message"],
+        "built" in example and "live" in example,
+        -len(text),
+        text,
+    )
+
+
+def _by_envlock() -> bool:
+    """Whether the record is made by envlock itself, not by a test."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename.endswith(CARRIERS) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename.startswith(PACKAGE)
+
+
+def _plain(value: Any) -> Any:
+    """Text without the names of this machine's folders."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    text = str(value)
+    cache = re.escape(str(environments.cache_root()))
+    environment = rf"{cache}/tensorflow(?:-cpu)?-(\d+)\.(\d+)[^/\s'`]*"
+    text = re.sub(environment, r"/opt/tf\1\2", text)
+    text = re.sub(rf"{cache}/plugins/[^/\s]+/[^/\s]+", "/work", text)
+    text = re.sub(cache, "/cache", text)
+    text = re.sub(r"/tmp/pytest-of-[^/]+/pytest-\d+/(popen-gw\d+/)?[^/\s'`,;:]+", "/work", text)
+    text = text.replace(os.path.realpath(sys.prefix), "/opt/tools")
+    return text.replace(sys.prefix, "/opt/tools").replace(str(Path.home()), "~")
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with open(file.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rule-examples",
+        metavar="FILE",
+        help="keep one finding for each rule that the tests make there (for docs/reference)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    file = config.getoption("--rule-examples")
+    if file:
+        config.pluginmanager.register(Keeping(Path(file).absolute()), "rule-examples")
+
+
+class Keeping:
+    """The hooks of a run that keeps examples."""
+
+    def __init__(self, file: Path) -> None:
+        self.recorder = Recorder(file)
+        self.patch = pytest.MonkeyPatch()
+
+    def pytest_sessionstart(self) -> None:
+        self.recorder.start(self.patch)
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.recorder.kind = "reality" if "reality" in item.path.parts else "unit"
+
+    def pytest_sessionfinish(self) -> None:
+        self.patch.undo()
+        self.recorder.write()
