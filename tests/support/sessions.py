@@ -243,16 +243,30 @@ def updated(page: str, played: list[Block]) -> str:
         if all(step.agrees() for step in block.steps):
             continue
         lines = []
-        for number, step in enumerate(block.steps):
-            first, *more = step.command.split("\n")
-            lines += [f"$ {first}", *(f"> {line}" for line in more)]
-            shown = step.expected if step.agrees() else _trimmed(step.printed)
-            lines += shown
-            last = number == len(block.steps) - 1
-            if not step.agrees() and not last and step.expected and not step.expected[-1]:
-                lines.append("")
+        for step in block.steps:
+            lines += ["$ " + step.command.replace("\n", "\n> ")]
+            if step.agrees():
+                lines += step.expected
+            else:
+                lines += merged(step.expected, _trimmed(step.printed))
+                lines += [""] if step.expected[-1:] == [""] else []
         page = page[: block.start] + "".join(f"{line}\n" for line in lines) + page[block.end :]
     return page
+
+
+def merged(expected: list[str], printed: list[str]) -> list[str]:
+    """What was printed, with the elisions of the page where its other lines still stand."""
+    shown = [line for line in expected if line != "..."]
+    # Lines with an elision count as equal to what they match.
+    known = [next((line for line in shown if matches([line], [one])), one) for one in printed]
+    result: list[str] = []
+    before, after = 0, 0
+    for block in difflib.SequenceMatcher(None, expected, known, autojunk=False).get_matching_blocks():
+        skipped, new = expected[before : block.a], known[after : block.b]
+        result += ["..."] if skipped == ["..."] and new else new
+        result += known[block.b : block.b + block.size]
+        before, after = block.a + block.size, block.b + block.size
+    return result
 
 
 def main() -> int:
