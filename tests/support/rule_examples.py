@@ -3,6 +3,9 @@
 The examples of docs/reference/rules.md are findings that envlock made while the tests ran, on real
 files and real environments. A better example than the one in FILE takes its place, so the tests can
 be run in pieces. `tools.rules_page` turns FILE into the page.
+
+The Pythons of TensorFlow environments that tests start take part too: they find a `sitecustomize`
+that starts a recorder of their own.
 """
 
 from __future__ import annotations
@@ -14,19 +17,27 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from envlock.models.compat import CompatRelease
 from envlock.models.report import Finding, Report
 from tests.support import environments
+from tests.support.environments import TfEnvironment
 
-PACKAGE = str(Path(__file__).resolve().parents[2] / "envlock") + os.sep
+if TYPE_CHECKING:
+    import subprocess
+
+    import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+#: Names the file to a child, whose processes may end without running anything more.
+VARIABLE = "ENVLOCK_RULE_EXAMPLES"
+PACKAGE = str(CHECKOUT / "envlock") + os.sep
 #: Modules that pass records on; who makes a finding stands above them.
-CARRIERS = ("record.py", "report.py")
+CARRIERS = ("record.py", "report.py", "rules/base.py")
 FIELDS = ("verdict", "subject", "built", "live", "message", "why", "remedy", "examples")
 #: Characters of a message or remedy that is easily read.
 SHORT = 240
@@ -35,15 +46,16 @@ SHORT = 240
 class Recorder:
     """Keeps the best finding of every rule that the tests of one process made."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, kind: str = "unit", *, at_once: bool = False) -> None:
         self.file = file
         self.found: dict[str, dict[str, Any]] = {}
-        self.kind = "unit"
+        self.kind = kind
+        self.at_once = at_once
 
-    def start(self, patch: pytest.MonkeyPatch) -> None:
-        """Have findings and reports tell when they are made."""
+    def start(self) -> None:
+        """Have findings and reports tell when they are made, until the process ends."""
         for cls in (Finding, Report, CompatRelease):
-            patch.setattr(cls, "__init__", self._watched(cls))
+            setattr(cls, "__init__", self._watched(cls))  # noqa: B010 (mypy)
 
     def _watched(self, cls: type) -> Any:
         made = cls.__init__
@@ -74,6 +86,8 @@ class Recorder:
         kept = self.found.get(finding.rule)
         if kept is None or worth(example) > worth(kept):
             self.found[finding.rule] = example
+            if self.at_once:
+                self.write()
 
     def write(self) -> None:
         """Merge what was found into the file; other processes may do the same."""
@@ -151,14 +165,33 @@ class Keeping:
 
     def __init__(self, file: Path) -> None:
         self.recorder = Recorder(file)
-        self.patch = pytest.MonkeyPatch()
+        self.hooks = tempfile.TemporaryDirectory(prefix="envlock-rule-examples-")
+        (Path(self.hooks.name) / "sitecustomize.py").write_text(
+            f"import sys\nsys.path.append({str(CHECKOUT)!r})\n"
+            "from tests.support.rule_examples import in_child\nin_child()\n"
+        )
 
     def pytest_sessionstart(self) -> None:
-        self.recorder.start(self.patch)
+        self.recorder.start()
+        started = TfEnvironment.run
+
+        def run(
+            env: TfEnvironment, *args: str, timeout: float = 300, **environ: str
+        ) -> subprocess.CompletedProcess[str]:
+            environ["PYTHONPATH"] = f"{self.hooks.name}:{environ.get('PYTHONPATH', '')}"
+            environ[VARIABLE] = str(self.recorder.file)
+            return started(env, *args, timeout=timeout, **environ)
+
+        setattr(TfEnvironment, "run", run)  # noqa: B010 (mypy)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.recorder.kind = "reality" if "reality" in item.path.parts else "unit"
 
     def pytest_sessionfinish(self) -> None:
-        self.patch.undo()
+        self.hooks.cleanup()
         self.recorder.write()
+
+
+def in_child() -> None:
+    """Record in a process that a test has started."""
+    Recorder(Path(os.environ[VARIABLE]), "reality", at_once=True).start()
