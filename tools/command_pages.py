@@ -27,7 +27,13 @@ command prints what stands here. Data goes to stdout, everything said to people 
 def page() -> str:
     """The reference of all commands as Markdown."""
     environment = ENVIRONMENT.strip()
-    lines = [INTRODUCTION, f"{environment}\n", f"{STATUS}\n", "| command | what it does |", "|---|---|"]
+    lines = [
+        INTRODUCTION,
+        f"{environment}\n",
+        f"{STATUS}\n",
+        "| command | what it does |",
+        "|---|---|",
+    ]
     lines += [f"| [`{name}`](#envlock-{name}) | {text} |" for name, (_, text) in COMMANDS.items()]
     for name, (module, text) in COMMANDS.items():
         parser = argparse.ArgumentParser(f"envlock {name}", add_help=False)

@@ -24,28 +24,35 @@ Every finding names the rule that made it. The verdict in the table is the worst
 give; a [policy](policies.md) can change what a rule counts for, or ignore it.
 
 The examples are findings that envlock made while its tests ran, most of them with real plugins and
-real TensorFlow environments. Folders have got plain names. Where an example says "by a test", the
-test set the two values, because no public release shows the difference.
+real TensorFlow environments. Folders have got plain names. Where an example says so, the test stated
+the two values, and the rule made the finding from them.
 """
+
+
+def examples() -> dict[str, Any]:
+    """The recorded finding of each rule, by its id."""
+    found: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    return found
 
 
 def page() -> str:
     """The catalogue with its examples as Markdown."""
-    examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    recorded = examples()
     lines = [INTRODUCTION, "| rule | what it finds | worst verdict |", "|---|---|---|"]
     lines += [f"| [`{r.id}`](#{r.id}) | {r.title} | `{r.severity}` |" for r in all_rules()]
     for rule in all_rules():
-        lines += _section(rule, examples[rule.id])
+        lines += ["", f"## {rule.id}", "", f"**{rule.title}** (at worst `{rule.severity}`)"]
+        lines += ["", rule.why, *_example(rule.id, recorded.get(rule.id))]
     return "\n".join(lines) + "\n"
 
 
-def _section(rule: Any, example: dict[str, Any]) -> Iterator[str]:
-    yield from ("", f"## {rule.id}", "", f"**{rule.title}** (at worst `{rule.severity}`)", "", rule.why)
-    if example["source"] == "compat":
-        yield from ("", "Reported only by `envlock compat`.")
-    invented = example["source"] == "rule" and example["tests"] == "unit"
-    yield from ("", "Example (by a test):" if invented else "Example:", "", "```text")
-    yield f"{example['verdict']}[{rule.id}]: {example['message']}"
+def _example(rule: str, example: dict[str, Any] | None) -> Iterator[str]:
+    if example is None:
+        yield from ("", "There is no example: no plugin of the tests has met this rule.")
+        return
+    stated = " (values stated by a test)" if example["tests"] == "facts" else ""
+    yield from ("", f"Example{stated}:", "", "```text")
+    yield f"{example['verdict']}[{rule}]: {example['message']}"
     for label, key in (("why", "why"), ("fix", "remedy")):
         if key in example:
             yield f"  {label}: {example[key]}"

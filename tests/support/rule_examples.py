@@ -39,6 +39,8 @@ PACKAGE = str(CHECKOUT / "envlock") + os.sep
 #: Modules that pass records on; who makes a finding stands above them.
 CARRIERS = ("record.py", "report.py", "rules/base.py")
 FIELDS = ("verdict", "subject", "built", "live", "message", "why", "remedy", "examples")
+#: What the tests of an example work on: TensorFlow environments, real files, or facts that they state.
+REALITY, FILES, FACTS = "reality", "files", "facts"
 #: Characters of a message or remedy that is easily read.
 SHORT = 240
 
@@ -46,7 +48,7 @@ SHORT = 240
 class Recorder:
     """Keeps the best finding of every rule that the tests of one process made."""
 
-    def __init__(self, file: Path, kind: str = "unit", *, at_once: bool = False) -> None:
+    def __init__(self, file: Path, kind: str = FILES, *, at_once: bool = False) -> None:
         self.file = file
         self.found: dict[str, dict[str, Any]] = {}
         self.kind = kind
@@ -57,7 +59,7 @@ class Recorder:
         for cls in (Finding, Report, CompatRelease):
             setattr(cls, "__init__", self._watched(cls))  # noqa: B010 (mypy)
 
-    def _watched(self, cls: type) -> Any:
+    def _watched(self, cls: Any) -> Any:
         made = cls.__init__
 
         @functools.wraps(made)
@@ -104,9 +106,10 @@ def worth(example: dict[str, Any]) -> tuple[object, ...]:
     """How good an example is; a total order, so that the order of the tests does not matter."""
     text = json.dumps(example, sort_keys=True)
     return (
+        example["tests"] == REALITY,
+        example["tests"] == FILES,
         example["source"] == "check",
         example["source"] == "compat",
-        example["tests"] == "reality",
         "remedy" in example,
         len(example["message"]) + len(example.get("remedy", "")) <= SHORT,
         "/" not in example["message"],
@@ -185,7 +188,9 @@ class Keeping:
         setattr(TfEnvironment, "run", run)  # noqa: B010 (mypy)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self.recorder.kind = "reality" if "reality" in item.path.parts else "unit"
+        parts = item.path.parts
+        made_up = parts[-3:-1] == ("unit", "rules")
+        self.recorder.kind = REALITY if "reality" in parts else FACTS if made_up else FILES
 
     def pytest_sessionfinish(self) -> None:
         self.hooks.cleanup()
@@ -194,4 +199,4 @@ class Keeping:
 
 def in_child() -> None:
     """Record in a process that a test has started."""
-    Recorder(Path(os.environ[VARIABLE]), "reality", at_once=True).start()
+    Recorder(Path(os.environ[VARIABLE]), REALITY, at_once=True).start()

@@ -261,7 +261,9 @@ def merged(expected: list[str], printed: list[str]) -> list[str]:
     known = [next((line for line in shown if matches([line], [one])), one) for one in printed]
     result: list[str] = []
     before, after = 0, 0
-    for block in difflib.SequenceMatcher(None, expected, known, autojunk=False).get_matching_blocks():
+    for block in difflib.SequenceMatcher(
+        None, expected, known, autojunk=False
+    ).get_matching_blocks():
         skipped, new = expected[before : block.a], known[after : block.b]
         result += ["..."] if skipped == ["..."] and new else new
         result += known[block.b : block.b + block.size]

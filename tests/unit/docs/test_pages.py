@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import command_pages
+from envlock.rules.catalogue import rule_ids
+from tools import command_pages, rules_page
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -85,3 +86,13 @@ def test_names_of_pages_in_the_source_are_those_of_pages() -> None:
 def test_the_page_of_commands_is_the_generated_one() -> None:
     committed = command_pages.PAGE.read_text(encoding="utf-8")
     assert committed == command_pages.page(), "run: python -m tools.command_pages"
+
+
+def test_every_rule_has_an_example_that_was_seen() -> None:
+    recorded = rules_page.examples()
+    # The last resort of the linker's rules: no plugin has needed it yet.
+    assert rule_ids() - set(recorded) == {"dlopen-refuses"}
+    assert set(recorded) <= rule_ids()
+    for rule, example in recorded.items():
+        assert example["message"], rule
+        assert "/tmp/" not in str(example), rule
