@@ -16,6 +16,8 @@ import pytest
 from tests.support import environments
 from tests.support.environments import TfEnvironment
 
+pytest_plugins = ["tests.support.rule_examples"]
+
 INSIST = os.environ.get("ENVLOCK_TESTS_INSIST") == "1"
 
 # Skips that start so are allowed even then: data that is not part of the checkout, hardware.

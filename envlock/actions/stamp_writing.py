@@ -1,7 +1,7 @@
 """Writing the stamped form of a library.
 
 `write_stamp` makes the stamped form of a library in a nameless file of the target's folder, reads
-it back, and only then gives it the target's name. docs/stamping.md says what is promised.
+it back, and only then gives it the target's name. docs/reference/stamping.md says what is promised.
 """
 
 from __future__ import annotations

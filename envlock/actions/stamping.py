@@ -49,10 +49,10 @@ def stamp(
 
     `env` is the environment that the plugin was built in. `record_ops` loads the plugin with that
     environment's Python, in a process that may die, to record what it registers. `sign` is the
-    file of an Ed25519 private key that vouches for plugin and manifest (docs/trust.md).
+    file of an Ed25519 private key that vouches for plugin and manifest (docs/explanation/trust.md).
     `compile_commands`, a compilation database, and `compile_command`, command lines, are how the
     plugin's sources were compiled: they are compiled once more with `-g`, into a temporary folder,
-    for what the plugin depends on (docs/debug-information.md).
+    for what the plugin depends on (docs/guides/debug-information.md).
 
     Raises `FileAccessError` when the plugin, the key or the database cannot be opened, `ElfError`
     when the file is no shared library with section headers, `EnvironmentUnreadable` when `env` is

@@ -1,6 +1,6 @@
 """Reading an atlas file: mapped, looked up in place, nothing parsed that is not asked for.
 
-The bytes are described in docs/atlas.md. Standard library only: the gate uses this.
+The bytes are described in docs/reference/atlas-file.md. Standard library only: the gate uses this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Merging the parts of many releases into one atlas file; `docs/atlas.md` describes its bytes.
+"""Merging the parts of many releases into one atlas file; `docs/reference/atlas-file.md` describes its bytes.
 
 Deterministic: equal parts give equal bytes, whatever their order.
 """

@@ -1,4 +1,4 @@
-"""The digests of a snapshot's parts, and the fingerprint over them (docs/drift.md).
+"""The digests of a snapshot's parts, and the fingerprint over them (docs/reference/snapshots.md).
 
 SHA-256 over canonical JSON: keys sorted, no spaces, UTF-8, absent fields left out. What stands in
 a digest must be equal on two machines that have the same environment.

@@ -46,7 +46,7 @@ class SymbolVersions(Record):
 
 
 class CodeDigest(Record):
-    """Digest of the loaded bytes that strip and patchelf leave alone; see docs/manifest.md."""
+    """Digest of the loaded bytes that strip and patchelf leave alone; see docs/reference/manifest.md."""
 
     algorithm: str  # "sha256"
     value: str

@@ -1,6 +1,6 @@
 """What an environment is: the document that `envlock snapshot` writes.
 
-Five parts have a digest each (see docs/drift.md): interpreter, packages, native, variables,
+Five parts have a digest each (see docs/reference/snapshots.md): interpreter, packages, native, variables,
 plugins. Fields marked "not digested" say where something came from, not what it is, so that equal
 environments on two machines get the same fingerprint. No field holds a time or a host name.
 """

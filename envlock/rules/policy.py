@@ -72,7 +72,7 @@ def _check_rules(policy: PolicyFile, name: str) -> None:
         if setting.rule not in known:
             raise PolicyError(
                 f"the policy `{name}` sets `{setting.rule:.100}`, and there is no such rule",
-                hint="docs/rules.md lists the rules",
+                hint="docs/reference/rules.md lists the rules",
             )
 
 

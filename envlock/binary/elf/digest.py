@@ -3,7 +3,7 @@
 It identifies a build, also one without a build-id; it is no signature. The covering rule `code/1`
 goes by program headers and dynamic tags alone, because section headers may be gone, and leaves out
 what those tools rewrite: the headers, notes, dynamic section, dynamic symbols, strings, versions
-and hash tables. docs/manifest.md describes it for other implementations.
+and hash tables. docs/reference/manifest.md describes it for other implementations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The signature as it stands in a file: a second note behind the manifest's (docs/trust.md).
+"""The signature as it stands in a file: a second note behind the manifest's (docs/reference/signature.md).
 
 Owner `envlock`, type 2; its descriptor is
 

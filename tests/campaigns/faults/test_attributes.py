@@ -1,4 +1,4 @@
-"""Mode, owner, times, extended attributes and access lists are what docs/stamping.md says."""
+"""Mode, owner, times, extended attributes and access lists are what docs/reference/stamping.md says."""
 
 from __future__ import annotations
 

@@ -48,3 +48,19 @@ def test_no_line_that_is_not_needed(
         other = check(plugin, env=tf_env(sibling).prefix)
         assert (other.verdict, other.unchecked) == ("drifted", ())
         assert {finding.rule for finding in other.findings} <= {"tensorflow-version", "numpy-abi"}
+
+
+def test_a_policy_can_require_a_stamp(
+    tmp_path: Path, tf_env: Callable[[str], TfEnvironment]
+) -> None:
+    env = tf_env("2.15.1")
+    plugin = Path(shutil.copy(build(ZERO_OUT, env), tmp_path))
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"format": "envlock.policy/1", "require_stamp": true}')
+    bare = check(plugin, env=env.prefix, policy=policy)
+    assert (bare.verdict, [finding.rule for finding in bare.findings]) == (
+        "unsafe",
+        ["stamp-missing"],
+    )
+    stamp(plugin, env=env.prefix)
+    assert check(plugin, env=env.prefix, policy=policy).verdict == "compatible"

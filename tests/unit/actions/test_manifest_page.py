@@ -1,4 +1,4 @@
-"""What docs/manifest.md shows works as it is written there."""
+"""What docs/reference/manifest.md shows works as it is written there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from envlock.binary.elf.note_source import linked_note_source
 from envlock.plugin.manifest import MAX_DEPTH
 from tests.support.elves import compile_library, run
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "manifest.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "manifest.md"
 PAYLOAD = '{"name":"zéro_out.so","text":"with } and \\" and more"}'
 
 

@@ -1,4 +1,4 @@
-"""A second reader of atlas files, written after docs/atlas.md and sharing no code with envlock."""
+"""A second reader of atlas files, after docs/reference/atlas-file.md; it shares no code with envlock."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_the_same_source_gives_the_same_value(tmp_path: Path) -> None:
 
 
 def independent(content: bytes, ranges: list[tuple[int, int, int]], step: int) -> str:
-    """docs/manifest.md, read once more: label and size of each range, then its blocks."""
+    """docs/reference/manifest.md, read once more: label and size of each range, then its blocks."""
     state, number = hashlib.sha256(), 0
     for label, offset, size in ranges:
         state.update(label.to_bytes(8, "little") + size.to_bytes(8, "little"))

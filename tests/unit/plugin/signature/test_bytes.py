@@ -145,8 +145,8 @@ def test_what_passes_as_an_edit_is_the_same_library(tmp_path: Path) -> None:
         if answers(variant) != right:
             other[at] = (flipped.section(at), answers(variant))
     assert other == {}
-    # The kinds that docs/trust.md names: headers' fields that no loader reads, strings that nothing
-    # names, section numbers of symbols, spare entries of the dynamic section.
+    # The kinds that docs/explanation/trust.md names: headers' fields that no loader reads, strings
+    # that nothing names, section numbers of symbols, spare entries of the dynamic section.
     assert set(places) <= {"ELF header", "headers and padding", ".dynstr", ".dynsym", ".dynamic"}
 
 

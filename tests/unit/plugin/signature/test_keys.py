@@ -61,7 +61,7 @@ def test_the_fingerprint_is_ssh_keygen_s(ssh: Path, tool: Callable[[str], str]) 
 def test_openssl_verifies_a_signature(
     signer: Signer, tmp_path: Path, tool: Callable[[str], str]
 ) -> None:
-    """Without envlock: the note's message, signature and key, as docs/trust.md describes them."""
+    """Without envlock: the note's message, signature and key, after docs/reference/signature.md."""
     key = read_private(str(signer.private))
     note = SignatureNote(key.public, b"", b'{"format":"envlock.signature/1"}')
     raw = SignatureNote(key.public, key.sign(note.message), note.statement).encode()

@@ -23,7 +23,7 @@ from tests.unit.plugin.signature.conftest import Signer
 
 TRUSTED, EDITED, MISSING = "trusted", "signature-edited", "signature-missing"
 
-# Tools that drop the section, and the signature with it: see the table in docs/manifest.md.
+# Tools that drop the section, and the signature with it: see the table in docs/reference/manifest.md.
 DROPS = {"llvm-strip", "llvm-strip --strip-sections", "eu-strip --strip-sections"}
 
 
