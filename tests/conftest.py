@@ -58,7 +58,16 @@ def tool() -> Callable[[str], str]:
     return get
 
 
-def pytest_report_header() -> list[str]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a real TensorFlow, so that `make test-quick` can leave it out."""
+    for item in items:
+        if not {"tf_env", "tf_envs"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.tensorflow)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if "not tensorflow" in config.option.markexpr:
+        return []
     wanted, left_out = environments.for_tests()
     lines = [f"TensorFlow: {', '.join(wanted) or 'none'} (in {environments.cache_root()})"]
     return lines + [f"left out: TensorFlow {v}: {reason}" for v, reason in left_out.items()]
