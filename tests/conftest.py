@@ -58,11 +58,15 @@ def tool() -> Callable[[str], str]:
     return get
 
 
+# Fixtures that tell which tests `make test-quick` leaves out. `releases` compiles two releases of
+# the small framework of tests/unit/atlas.
+MARKED = {"tf_env": "tensorflow", "tf_envs": "tensorflow", "releases": "slow"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a real TensorFlow, so that `make test-quick` can leave it out."""
     for item in items:
-        if not {"tf_env", "tf_envs"}.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.tensorflow)
+        for fixture in MARKED.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKED[fixture])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -18,8 +18,6 @@ from tests.support.descriptors import gives_back
 from tests.unit.atlas.framework import Framework, strip
 from tests.unit.atlas.own import ROOT, envlock, install
 
-pytestmark = pytest.mark.slow
-
 
 class World:
     """Two environments with a TensorFlow of their own, and the user's folders."""

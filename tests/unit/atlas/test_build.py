@@ -21,8 +21,6 @@ from tests.unit.atlas.by_the_book import Book, symbol_number
 from tests.unit.atlas.framework import Framework
 from tools import atlas as build
 
-pytestmark = pytest.mark.slow
-
 READ = """\
 import sys
 from envlock.atlas import extract, probe

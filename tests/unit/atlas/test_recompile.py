@@ -166,7 +166,6 @@ def by_itself(plugin: Path, atlas: Atlas) -> Dependencies:
         return dependencies(Evidence(elf), atlas, release)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "form"), [("overrides", "full"), *((name, "stripped") for name in PLUGINS)]
 )
@@ -203,7 +202,6 @@ def two_sources(framework: Framework, folder: Path) -> tuple[Path, list[Command]
     return folder / "two.so", [c for source in both for c in read_line(line(framework, source))]
 
 
-@pytest.mark.slow
 def test_a_source_of_another_plugin_is_left_out(
     releases: dict[int, Framework], atlas: Atlas, tmp_path: Path
 ) -> None:
