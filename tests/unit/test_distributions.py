@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -51,3 +52,16 @@ def test_the_wheel_is_the_package_alone(built: Path) -> None:
     package = {name for name in names if not name.split("/", 1)[0].endswith(".dist-info")}
     assert package == {name for name in repository() if name.startswith("envlock/")}
     assert {"envlock/py.typed", "envlock/atlas/data/tensorflow.atlas"} < package
+
+
+def test_readmes_links_work_on_pypi() -> None:
+    """Relative links lead nowhere there; those into the repository must name what it holds."""
+    text = (ROOT / "README.md").read_text()
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    named = re.findall(
+        r"https://(?:raw\.githubusercontent|github)\.com/envlock/envlock/(?:(?:blob|tree|raw)/)?main/([^)\s#]+)",
+        text,
+    )
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
