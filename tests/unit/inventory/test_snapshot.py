@@ -121,6 +121,7 @@ def test_no_environment() -> None:
 # --- integrity -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installer", [pip_install, uv_install])
 @pytest.mark.parametrize("integrity", ["none", "quick", "full"])
 def test_an_untouched_environment_has_no_problems(
