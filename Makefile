@@ -2,8 +2,8 @@
 
 VENV ?= .venv
 # The first Python in the supported range.
-PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.10 python3.9; do \
-	$$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python3.10 python3.9; do \
+	$$p -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST_ARGS ?=
@@ -16,10 +16,11 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.envlock-ready
 CHECKED = envlock tests tools examples benchmarks
 
-.PHONY: help demo test lint truth bench conformance atlas atlas-check scoreboard survival corruptions fuzz pythons clean
+.PHONY: help demo test test-quick lint truth bench conformance atlas atlas-check scoreboard survival corruptions fuzz pythons clean
 
 help:
 	@echo "make demo         envlock on a real TensorFlow op, from nothing, step by step"
+	@echo "make test-quick   the tests of single modules: no TensorFlow, no network, about a minute"
 	@echo "make test         the whole test suite, TensorFlow included"
 	@echo "make lint         ruff, formatting, mypy"
 	@echo "make truth        every recorded load of a published plugin against the prediction"
@@ -30,7 +31,7 @@ help:
 	@echo "make survival     which tools keep the stamp (docs/survival.md)"
 	@echo "make corruptions  what damaged plugins are told (docs/corruptions.md)"
 	@echo "make fuzz         every reader, SECONDS=60 each"
-	@echo "make pythons      types and the gate on every Python from 3.9 to 3.13 found here"
+	@echo "make pythons      types and the gate on every Python from 3.9 to 3.14 found here"
 	@echo "make bench        the figures, side by side"
 
 demo: | python
@@ -39,6 +40,9 @@ demo: | python
 test: $(READY)
 	$(BIN)/python -m tests.support.environments --for-tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+test-quick: $(READY)
+	$(BIN)/python -m pytest tests/unit -n $(JOBS) --dist loadgroup -m "not tensorflow and not slow" $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check $(wildcard $(CHECKED))
@@ -82,12 +86,12 @@ clean:
 
 .PHONY: python
 python:
-	@test -n "$(PYTHON)" || { echo "no Python from 3.9 to 3.13 found; name one: make PYTHON=..." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "no Python from 3.9 to 3.14 found; name one: make PYTHON=..." >&2; exit 1; }
 
 # The virtual environment is made with what Python brings, and filled by uv, which comes with it.
 $(READY): pyproject.toml | python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	echo "this Python lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group dev
 	@touch $@

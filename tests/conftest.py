@@ -60,7 +60,20 @@ def tool() -> Callable[[str], str]:
     return get
 
 
-def pytest_report_header() -> list[str]:
+# Fixtures that tell which tests `make test-quick` leaves out. `releases` compiles two releases of
+# the small framework of tests/unit/atlas.
+MARKED = {"tf_env": "tensorflow", "tf_envs": "tensorflow", "releases": "slow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in MARKED.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKED[fixture])
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if "not tensorflow" in config.option.markexpr:
+        return []
     wanted, left_out = environments.for_tests()
     lines = [f"TensorFlow: {', '.join(wanted) or 'none'} (in {environments.cache_root()})"]
     return lines + [f"left out: TensorFlow {v}: {reason}" for v, reason in left_out.items()]

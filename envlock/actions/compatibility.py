@@ -13,7 +13,6 @@ from ..models.versions import order
 from ..plugin.facts import PluginFacts
 from ..rules.evidence import Evidence
 from ..rules.judge import judge
-from ..rules.policy import trusted_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..atlas.format import Atlas, Release
     from ..rules.releases import ReleaseAnswer
+    from ..rules.signature.verify import Verifier
 
 
 def compat(
@@ -97,31 +97,30 @@ def _better(chosen: list[ReleaseAnswer], answers: list[ReleaseAnswer]) -> str | 
     return None
 
 
-def check_release(
-    plugin: str | os.PathLike[str],
+def judge_release(
+    plugin: PluginFacts,
     version: str,
+    policy: PolicyFile = DEFAULT,
+    trusted: Verifier | None = None,
     *,
     distribution: str = "tensorflow-cpu",
-    policy: PolicyFile = DEFAULT,
 ) -> Report:
     """The report on one plugin against a public release that need not be installed.
 
-    Raises what `compat` raises, and `UsageError` for a release that no atlas knows.
+    `trusted` are the keys that the policy trusts. Raises what `compat` raises, and `UsageError` for
+    a release that no atlas knows.
     """
     from ..atlas.collection import open_added, open_atlas
     from ..rules.releases import ReleaseSide, lacking
 
-    trusted = trusted_keys(policy)
-    with ElfFile.open(plugin) as elf:
-        facts = PluginFacts.of(elf)
-        _ = facts.manifest
-        atlas, release = _of_version([open_atlas(), *open_added()], version, distribution)
-        side = ReleaseSide(atlas, release, distribution)
-        link = lacking(facts, atlas)[release.index]
-        built, unsure = _origin(facts, distribution)
-        unchecked = (*unsure, _NO_ENVIRONMENT)
-        evidence = Evidence(facts, side, link, unchecked=unchecked, built=built)
-        return judge(evidence, policy, trusted)
+    _ = plugin.manifest
+    atlas, release = _of_version([open_atlas(), *open_added()], version, distribution)
+    side = ReleaseSide(atlas, release, distribution)
+    link = lacking(plugin, atlas)[release.index]
+    built, unsure = _origin(plugin, distribution)
+    unchecked = (*unsure, _NO_ENVIRONMENT)
+    evidence = Evidence(plugin, side, link, unchecked=unchecked, built=built)
+    return judge(evidence, policy, trusted)
 
 
 def _of_version(atlases: Sequence[Atlas], version: str, distribution: str) -> tuple[Atlas, Release]:

@@ -14,19 +14,20 @@ from ..files.folders import added_files
 from ..models.errors import EnvironmentUnreadable, FileAccessError, InputError, UsageError
 from ..models.policy import DEFAULT
 from ..models.report import EnvironmentSummary
+from ..plugin.facts import PluginFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any, Union
+    from typing import Union
 
     from ..models.policy import PolicyFile
     from ..models.report import Report
 
     #: Told how many are done, how many there are, and which is next.
     Progress = Callable[[int, int, str], object]
-    #: The report on the plugin at a path. Raises `InputError`.
-    Judge = Callable[[str], Report]
+    #: The reports on a plugin whose file is open. Raises `InputError`.
+    Judge = Callable[[PluginFacts], list[Report]]
 
 
 class Candidate:
@@ -127,10 +128,10 @@ def _against_environment(
         if live_headers is not None and any(map(_readable, found)):
             checker.read_headers(live_headers)
 
-        def check(candidate: Candidate) -> Report | None:
-            return _check(candidate, checker.check, checker.summary)
+        def judge(plugin: PluginFacts) -> list[Report]:
+            return [checker.judge(plugin)]
 
-        return _map(check, found, [one.label for one in found], checker.summary, progress)
+        return _map(judge, found, [checker.summary], progress)
 
 
 def _readable(candidate: Candidate) -> bool:
@@ -151,35 +152,42 @@ def _against_releases(
     policy: PolicyFile,
     progress: Progress | None,
 ) -> tuple[Report, ...]:
-    from ..actions.compatibility import check_release
+    from ..actions.compatibility import judge_release
+    from ..rules.policy import trusted_keys
 
-    pairs = [(one, version) for one in found for version in releases]
+    trusted = trusted_keys(policy)
 
-    def check(pair: tuple[Candidate, str]) -> Report | UsageError | None:
-        candidate, version = pair
+    def judge(plugin: PluginFacts) -> list[Report]:
+        return [judge_release(plugin, version, policy, trusted) for version in releases]
 
-        def judge(path: str) -> Report:
-            return check_release(path, version, policy=policy)
-
-        try:
-            return _check(candidate, judge, EnvironmentSummary(tensorflow=version))
-        except UsageError as error:
-            return error
-
-    labels = [one.label for one, _ in pairs]
-    return tuple(_map(check, pairs, labels, EnvironmentSummary(), progress))
+    environments = [EnvironmentSummary(tensorflow=version) for version in releases]
+    return tuple(_map(judge, found, environments, progress))
 
 
 def _map(
-    check: Callable[[Any], Report | UsageError | None],
-    items: Sequence[Any],
-    labels: Sequence[str],
-    environment: EnvironmentSummary,
+    judge: Judge,
+    found: Sequence[Candidate],
+    environments: Sequence[EnvironmentSummary],
     progress: Progress | None,
 ) -> list[Report]:
-    """`check` of every item, on all cores; raises a `UsageError` that it gives."""
-    if len(items) == 1:  # the gate, which need not load what follows
-        answers = [check(items[0])]
+    """The reports on every candidate, on all cores: one for each of the environments.
+
+    Raises a `UsageError` that `judge` raises.
+    """
+
+    def check(candidate: Candidate) -> list[Report] | UsageError:
+        try:
+            return _check(candidate, judge)
+        except UsageError as error:
+            return error
+        except InputError as error:
+            return unread(candidate, error)
+
+    def unread(candidate: Candidate, error: InputError) -> list[Report]:
+        return [unreadable_report(candidate.label, error, one) for one in environments]
+
+    if len(found) == 1:  # the gate, which need not load what follows
+        answers = [check(found[0])]
     else:
         from ..files.parallel import Died, map_forked
 
@@ -188,40 +196,37 @@ def _map(
         def begun(index: int) -> None:
             nonlocal told
             if progress is not None:
-                progress(min(told, len(items)), len(items), labels[index])
+                progress(min(told, len(found)), len(found), found[index].label)
             told += 1
 
         answers = [
-            unreadable_report(
-                label, InputError(f"checking `{label}` ended its process: {answer}"), environment
-            )
+            unread(one, InputError(f"checking `{one.label}` ended its process: {answer}"))
             if isinstance(answer, Died)
             else answer
-            for label, answer in zip(labels, map_forked(check, items, begun=begun))
+            for one, answer in zip(found, map_forked(check, found, begun=begun))
         ]
         if progress is not None:
-            progress(len(items), len(items), "")
+            progress(len(found), len(found), "")
     reports = []
     for answer in answers:
         if isinstance(answer, UsageError):
             raise answer
-        if answer is not None:
-            reports.append(answer)
+        reports += answer
     return reports
 
 
-def _check(candidate: Candidate, judge: Judge, environment: EnvironmentSummary) -> Report | None:
-    """The report on a candidate, None where it is no plugin."""
-    try:
-        if candidate.problem is not None:
-            raise candidate.problem
-        if candidate.member is not None:
-            from .wheels import check_member
+def _check(candidate: Candidate, judge: Judge) -> list[Report]:
+    """The reports on a candidate, none where it is no plugin. Raises `InputError`."""
+    if candidate.problem is not None:
+        raise candidate.problem
+    if candidate.member is not None:
+        from .wheels import judge_member
 
-            return check_member(candidate.path, candidate.member, candidate.label, judge)
-        return judge(candidate.path) if candidate.wanted() else None
-    except InputError as error:
-        return unreadable_report(candidate.label, error, environment)
+        return judge_member(candidate.path, candidate.member, candidate.label, judge)
+    if not candidate.wanted():
+        return []
+    with ElfFile.open(candidate.path) as elf:
+        return judge(PluginFacts.of(elf))
 
 
 def candidates(paths: Iterable[str]) -> Iterator[Candidate]:

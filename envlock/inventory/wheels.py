@@ -11,6 +11,7 @@ import os
 
 from ..binary.elf import ElfFile
 from ..models.errors import InputError
+from ..plugin.facts import PluginFacts
 from .plugins import is_library_name, is_wanted
 
 TYPE_CHECKING = False
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from zipfile import ZipFile
 
     from ..models.report import Report
+
+    #: What is said of a plugin whose file is open.
+    Judge = Callable[[PluginFacts], list[Report]]
 
 #: Bytes of one library in a wheel, and of all that are unpacked of one wheel.
 MEMBER_LIMIT = 4 << 30
@@ -36,24 +40,33 @@ def libraries_in(wheel: str) -> list[str]:
     return [name for name in names if is_library_name(name.rpartition("/")[2])]
 
 
-def check_member(
-    wheel: str, member: str, label: str, judge: Callable[[str], Report]
-) -> Report | None:
-    """What `judge` says of a plugin in a wheel, None where it is none. Raises `InputError`.
+def judge_member(wheel: str, member: str, label: str, judge: Judge) -> list[Report]:
+    """What `judge` says of a plugin in a wheel, nothing where it is none. Raises `InputError`.
 
     `label` is what reports call it.
     """
     with open_wheel(wheel) as archive, in_memory(archive, member) as path:
         if not is_wanted(path):
-            return None
-        beside: set[str] = set()
-        with contextlib.suppress(InputError), ElfFile.open(path) as elf:
+            return []
+        with _naming(path, label), ElfFile.open(path) as elf:
             beside = libraries_beside(archive, elf)
-        if not beside:
-            return _relabelled(judge(path), path, member, label)
+            if not beside:
+                elf.path = label  # nothing beside it is looked for
+                return judge(PluginFacts.of(elf))
         with unpacked(archive, {member, *beside}) as folder:
             place = os.path.join(folder, member)
-            return _relabelled(judge(place), place, member, label)
+            with _naming(place, label), ElfFile.open(place) as elf:
+                return [_renamed(report, place, label) for report in judge(PluginFacts.of(elf))]
+
+
+@contextlib.contextmanager
+def _naming(path: str, label: str) -> Iterator[None]:
+    """Lets errors name the member, and not the file that it is read from."""
+    try:
+        yield
+    except InputError as error:
+        error.message = error.message.replace(path, label)
+        raise
 
 
 @contextlib.contextmanager
@@ -78,15 +91,11 @@ def open_wheel(path: str) -> Iterator[ZipFile]:
         raise InputError(f"wheel `{path}` is damaged: {error!s:.150}") from None
 
 
-def _relabelled(report: Report, path: str, member: str, label: str) -> Report:
-    """A report with the temporary file's name replaced by the wheel's and the member's."""
-    name, real = os.path.basename(path), os.path.basename(member)
+def _renamed(report: Report, path: str, label: str) -> Report:
+    """A report with the unpacked file's path replaced by the wheel's and the member's."""
 
     def rename(text: str | None) -> str | None:
-        if text is None:
-            return None
-        text = text.replace(path, label)
-        return text.replace(name, real) if name != real else text
+        return None if text is None else text.replace(path, label)
 
     findings = tuple(
         finding.replace(
@@ -98,7 +107,7 @@ def _relabelled(report: Report, path: str, member: str, label: str) -> Report:
         )
         for finding in report.findings
     )
-    plugin = report.plugin.replace(path=label, error=rename(report.plugin.error))
+    plugin = report.plugin.replace(path=label)
     unchecked = tuple(
         one.replace(what=rename(one.what), why=rename(one.why)) for one in report.unchecked
     )
@@ -120,9 +129,8 @@ def libraries_beside(archive: ZipFile, elf: ElfFile) -> set[str]:
 @contextlib.contextmanager
 def in_memory(archive: ZipFile, member: str) -> Iterator[str]:
     """A member as a file that exists in memory only. Raises `InputError`."""
-    name = os.path.basename(member)
     try:
-        fd = os.memfd_create(name[:200])
+        fd = os.memfd_create("envlock")
     except (OSError, AttributeError) as error:
         raise InputError(f"no room in memory for `{member}`: {error}") from None
     try:

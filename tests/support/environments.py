@@ -83,7 +83,7 @@ _PINS: tuple[tuple[Minor, tuple[str, ...]], ...] = (
 )
 
 # 3.9 runs most releases and is what the recorded outcomes were measured with.
-_PREFERENCE: tuple[Minor, ...] = ((3, 9), (3, 11), (3, 10), (3, 12), (3, 13))
+_PREFERENCE: tuple[Minor, ...] = ((3, 9), (3, 11), (3, 10), (3, 12), (3, 13), (3, 14))
 
 MIN_FREE_BYTES = 5_000_000_000
 

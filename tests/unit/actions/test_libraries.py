@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,8 @@ ZERO_OUT = Path(__file__).resolve().parents[3] / "examples" / "zero_out" / "zero
 
 
 @pytest.fixture(scope="module")
-def env() -> TfEnvironment:
-    from tests.support import environments
-
-    try:
-        return environments.ensure("2.15.1")
-    except environments.CannotEnsure as problem:
-        pytest.skip(str(problem))
+def env(tf_env: Callable[[str], TfEnvironment]) -> TfEnvironment:
+    return tf_env("2.15.1")
 
 
 @pytest.fixture(scope="module")

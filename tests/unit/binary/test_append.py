@@ -219,6 +219,7 @@ def test_an_appended_stamp_that_a_tool_doubled_is_one_again(plugin: Path) -> Non
     assert stamp_of(plugin) == ("appended", ONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", [65_270, 65_290, 70_000])
 def test_more_sections_than_the_header_can_count(tmp_path: Path, sections: int) -> None:
     source = tmp_path / "many.s"

@@ -126,6 +126,7 @@ def test_pth_files_add_folders_and_run_nothing(tmp_path: Path) -> None:
     assert list(locate(prefix).search_path) == expected
 
 
+@pytest.mark.slow
 def test_editable_install_is_found(tmp_path: Path) -> None:
     prefix = making.uv_venv(tmp_path / "v")
     project = tmp_path / "project"

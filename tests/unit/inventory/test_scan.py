@@ -241,6 +241,7 @@ def test_a_damaged_wheel_is_one_line(check: Check, tmp_path: Path, content: byte
     assert "\n" not in (report.plugin.error or "")
 
 
+@pytest.mark.slow
 def test_a_member_that_is_a_bomb(check: Check, tmp_path: Path) -> None:
     path = tmp_path / "x-1-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -121,6 +121,7 @@ def test_no_environment() -> None:
 # --- integrity -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installer", [pip_install, uv_install])
 @pytest.mark.parametrize("integrity", ["none", "quick", "full"])
 def test_an_untouched_environment_has_no_problems(
@@ -164,6 +165,7 @@ def paste(env: Path, command: str, wheels: Path) -> None:
     pip.unlink()
 
 
+@pytest.mark.slow
 def test_remedies_put_back_what_was_installed(env: Path, wheels: Path) -> None:
     """Pasted as they stand; the version stays, although the index has a newer one."""
     site = site_packages(env)
@@ -176,6 +178,7 @@ def test_remedies_put_back_what_was_installed(env: Path, wheels: Path) -> None:
     assert snapshot(env).digests.packages == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", bytes(range(256))])
 def test_remedies_for_damaged_metadata(env: Path, wheels: Path, content: bytes) -> None:
     before = snapshot(env).digests.packages
@@ -187,6 +190,7 @@ def test_remedies_for_damaged_metadata(env: Path, wheels: Path, content: bytes) 
     assert problems(env) == {}
 
 
+@pytest.mark.slow
 def test_remedies_for_leftovers_and_duplicates(env: Path, wheels: Path) -> None:
     """What pip left half removed has lost a letter of its name: nobody else's may be installed."""
     site = site_packages(env)

@@ -61,6 +61,7 @@ def test_a_library_of_many_symbols_is_never_refused(style: str, shop: Workshop) 
             assert not table.candidates(b"absent_%d" % i)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classic", [False, True])
 def test_long_chains_serve_any_number_of_plugins(classic: bool, tmp_path: Path) -> None:
     path = tmp_path / "lib.so"

@@ -88,6 +88,7 @@ def damaged(original: bytes, changes: list[tuple[int, bytes]]) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=damage())
 def test_a_damaged_plugin(sample: Sample, changes: list[tuple[int, bytes]]) -> None:
@@ -96,6 +97,7 @@ def test_a_damaged_plugin(sample: Sample, changes: list[tuple[int, bytes]]) -> N
     sample.answer()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=damage())
 def test_a_damaged_dependency(sample: Sample, changes: list[tuple[int, bytes]]) -> None:
@@ -105,6 +107,7 @@ def test_a_damaged_dependency(sample: Sample, changes: list[tuple[int, bytes]]) 
     assert sample.answer() is not None
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_dynamic_entries(sample: Sample, data: st.DataObject) -> None:

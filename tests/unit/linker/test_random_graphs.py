@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from tests.unit.linker.workshop import Workshop
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b", "c", "d")
 FOLDERS = ("one", "two")
 SYMBOLS = ("s1", "s2", "s3", "s4")

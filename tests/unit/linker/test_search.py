@@ -311,6 +311,7 @@ def plugin_file(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_hundreds_of_libraries_in_hundreds_of_folders(shop: Workshop) -> None:
     """As build systems with a folder for each library write them; every library is in the last."""
     folders = [f"$ORIGIN/solib/target_{number}" for number in range(400)]

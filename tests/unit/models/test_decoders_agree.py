@@ -14,6 +14,8 @@ from envlock.models.documents import DOCUMENTS
 from envlock.models.record import FieldType, Record, ValidationError, decode, encode, field_types
 from envlock.models.schema import model_for
 
+pytestmark = pytest.mark.slow
+
 RECORDS = [record for _, record, _ in DOCUMENTS]
 
 scalars = st.one_of(

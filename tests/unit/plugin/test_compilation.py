@@ -286,6 +286,7 @@ def test_damaged_debug_information_is_absent_not_an_error(name: str, tmp_path: P
         assert read(library).compilers is not None
 
 
+@pytest.mark.slow
 def test_a_compressed_section_that_unpacks_to_half_a_gigabyte(tmp_path: Path) -> None:
     import zlib
 

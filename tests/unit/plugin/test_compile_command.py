@@ -14,7 +14,6 @@ import pytest
 from envlock import read_manifest, stamp
 from envlock.models.manifest import Compilation
 from envlock.plugin.compilation import completed
-from tests.support import environments
 from tests.support.building import flags_of
 from tests.support.environments import TfEnvironment
 
@@ -41,11 +40,10 @@ def compiled(
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], TfEnvironment]:
-    try:
-        env = environments.ensure("2.15.1")
-    except environments.CannotEnsure as problem:
-        pytest.skip(str(problem))
+def example(
+    tf_env: Callable[[str], TfEnvironment], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[str], TfEnvironment]:
+    env = tf_env("2.15.1")
     folder, ours = tmp_path_factory.mktemp("example"), flags_of(env)
     words = [*ours.compile, *FLAGS, "-DEIGEN_MAX_ALIGN_BYTES=32"]
     return (*compiled(folder, words, ZERO_OUT, link=ours.link), env)

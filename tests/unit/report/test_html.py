@@ -21,7 +21,7 @@ import pytest
 from envlock.report.formats import render
 from tests.unit.report.documents import ALL, HOSTILE, check_document, drift_document
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
 
 DESKTOP, PHONE = (1280, 900), (375, 740)
 

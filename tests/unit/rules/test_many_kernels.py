@@ -124,6 +124,7 @@ def test_the_same_as_comparing_each_with_each(seed: int) -> None:
         assert (answer.verdict == "unsafe") == (answer.subject in rivals)
 
 
+@pytest.mark.slow
 def test_too_many_kernels_of_one_op_are_not_compared() -> None:
     number = 2 * int(MAX_PAIRS**0.5)
     own = tuple(

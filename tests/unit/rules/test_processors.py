@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from envlock import check, stamp
-from envlock.actions.compatibility import check_release
+from envlock.actions.compatibility import judge_release
 from envlock.binary.code.processors import _PROCESSORS, needed
+from envlock.binary.elf import ElfFile
 from envlock.linker.rtld import cpu_flags
+from envlock.plugin.facts import PluginFacts
 from tests.support.environments import TfEnvironment
 
 #: What g++ defines where it puts in such instructions by itself.
@@ -142,6 +144,8 @@ def test_a_release_alone_has_no_processor(
 ) -> None:
     plugin = library(tmp_path, f"-march={march}")
     stamp(plugin, env=tf_env("2.15.1").prefix)
-    unchecked = {one.what: one.why for one in check_release(plugin, "2.15.1").unchecked}
+    with ElfFile.open(plugin) as elf:
+        report = judge_release(PluginFacts.of(elf), "2.15.1")
+    unchecked = {one.what: one.why for one in report.unchecked}
     assert ("instruction set" in unchecked) == told
     assert not told or f"`-march={march}`" in unchecked["instruction set"]

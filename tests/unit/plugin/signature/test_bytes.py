@@ -122,6 +122,7 @@ def answers(path: Path) -> str:
     return text if status == 0 else f"status {status}"
 
 
+@pytest.mark.slow
 def test_what_passes_as_an_edit_is_the_same_library(tmp_path: Path) -> None:
     """Names that differ are shown and left to the policy; nothing else that passes may matter."""
     library = make(tmp_path, "GNU ld")
@@ -261,6 +262,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, signer: Signer) -> Fuzzed:
     return Fuzzed(signer.sign(make(tmp_path_factory.mktemp("fuzzed"), "GNU ld")))
 
 
+@pytest.mark.slow
 @given(changes=CHANGES)
 @settings(max_examples=400, deadline=None)
 def test_whatever_is_trusted_maps_the_same_memory(
