@@ -269,6 +269,7 @@ def check(
     for the keys that a policy trusts; `InputError` for an atlas, and for headers that do not
     compile, `WriteError` where what was read of them cannot be kept.
     """
-    checker = _checker(env, resolve_policy(policy), live_headers)
-    with checker, ElfFile.open(plugin) as elf:
+    chosen = resolve_policy(policy)
+    # The file first: headers take a minute to compile, and it may not be there.
+    with ElfFile.open(plugin) as elf, _checker(env, chosen, live_headers) as checker:
         return checker.check_open(elf)
