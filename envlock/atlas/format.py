@@ -164,6 +164,18 @@ class Atlas:
         """The error for an atlas whose bytes make no sense."""
         return InputError(f"the atlas `{self.path}` is damaged: {what}")
 
+    def damaged_list(self) -> InputError:
+        """The error for a list of releases that makes no sense, with the faulty place."""
+        from ..models.atlas import ReleaseList
+        from ..models.record import decode
+
+        offset, size = self._section(b"META")
+        try:
+            decode(ReleaseList, json.loads(self._data[offset : offset + size]))
+        except (ValueError, RecursionError) as problem:
+            return self.damaged(f"its list of releases: {problem!s:.300}")
+        return self.damaged("its list of releases")
+
     def _section(self, tag: bytes) -> tuple[int, int]:
         place = self._places.get(tag)
         if place is None:
@@ -190,7 +202,7 @@ class Atlas:
                     found.append(release)
                 self._moving = [name.encode().decode() for name in _typed(table, "virtual", list)]
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-                raise self.damaged("its list of releases") from None
+                raise self.damaged_list() from None
             self._releases = found
         return self._releases
 

@@ -83,7 +83,7 @@ def _entries(atlas: Atlas) -> list[AtlasRelease]:
     try:
         return [_entry(atlas, release) for release in atlas.releases]
     except (KeyError, TypeError, AttributeError):
-        raise atlas.damaged("its list of releases") from None
+        raise atlas.damaged_list() from None
 
 
 def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:

@@ -365,16 +365,24 @@ def damage(content: bytes, how: str) -> bytes:
         "cut": content[:5000],
         "newer": content[:8] + b"\x63" + content[9:],
         "list": content.replace(b'"releases"', b'"relieves"'),
+        "field": content.replace(b'"global_scope":', b'"global_scoop":'),
     }[how]
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "cut", "newer", "list", "missing"])
+DAMAGE = {
+    "empty": "", "text": "", "cut": "", "newer": "", "missing": "",
+    "list": "its list of releases: $: the key 'releases' is missing",
+    "field": "its list of releases: $.releases[0]: the key 'global_scope' is missing",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_added_atlas_is_one_line(world: World, tmp_path: Path, how: str) -> None:
     path = tmp_path / "bad.atlas"
     if how != "missing":
         path.write_bytes(damage(world.atlases[1].read_bytes(), how))
     done = world.run("atlas", "list", atlas=str(path))
-    one_line(done, 3, str(path))
+    one_line(done, 3, str(path), DAMAGE[how])
     assert done.stdout == ""
 
 

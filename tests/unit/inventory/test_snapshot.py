@@ -99,7 +99,7 @@ def test_nothing_of_the_environment_is_run(env: Path, tmp_path: Path) -> None:
         (b"[]", "is no envlock snapshot"),
         (b'{"format": "envlock.report/1"}', "is no envlock snapshot"),
         (b'{"format": "envlock.snapshot/2"}', "this envlock reads `envlock.snapshot/1`"),
-        (b'{"format": "envlock.snapshot/1"}', "the key 'generator' is missing"),
+        (b'{"format": "envlock.snapshot/1"}', r"\$\.generator: Field required"),
         (b'{"format": "envlock.snapshot/1", "generator": "x"}', "could not be taken"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"format": "envlock.snapshot/1", "generator": "x", "plugins": 5}', r"\$\.plugins"),
