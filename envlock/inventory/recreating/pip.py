@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 
-from ...models.errors import UsageError, printable
+from ...models.errors import InputError, UsageError, printable
 from ...models.versions import minor
 from .plan import Item, LeftOut, Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from packaging.pylock import Package
 
     from ..index import IndexFile, PackageIndex
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 def comment(text: str) -> str:
@@ -103,7 +109,18 @@ def _conda_left_out(plan: Plan) -> list[LeftOut]:
 
 
 def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
-    """PEP 751: every package with its file's address and digest, which the index tells."""
+    """PEP 751: every package with its file's address and digest, which the index tells.
+
+    Raises `DependencyMissing` without packaging 26, `InputError` for what PEP 751 does not allow.
+    """
+    try:
+        from packaging.pylock import Pylock, PylockValidationError
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import Version
+    except ImportError:
+        from ..lockfiles.base import missing
+
+        raise missing("packaging>=26", "writing pylock.toml") from None
     if not plan.pip:
         raise UsageError(
             "there is no pip package to write into pylock.toml",
@@ -119,70 +136,88 @@ def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
             hint="leave out `--offline`, or use `--as pip`",
         )
     files = {} if index is None else index.find_all(wanted)
-    blocks = []
-    for item in plan.pip:
-        if item.source is not None:
-            block = _from_source(item)
-        else:
-            block = _from_index(item, choose(item, files.get(item.name, [])), index)
-        if block is None:
+    found = []
+    try:
+        for item in plan.pip:
+            package = _package(item, choose(item, files.get(item.name, [])), index)
+            if package is not None:
+                found.append(package)
+                continue
             left_out.append(
                 LeftOut(f"{item.name} {item.version}", "no index that was asked has this file")
             )
-        else:
-            blocks.append(block)
-    lines = [comment(line) for line in plan.header()]
-    lines += ["", 'lock-version = "1.0"', 'created-by = "envlock"']
-    if plan.python is not None:
-        lines.insert(-1, f'requires-python = "=={minor(plan.python)}.*"')
+        python = SpecifierSet(f"=={minor(plan.python)}.*") if plan.python else None
+        lock = Pylock(
+            lock_version=Version("1.0"),
+            requires_python=python,
+            created_by="envlock",
+            packages=found,
+        )
+        lock.validate()
+    except (ValueError, PylockValidationError) as error:
+        raise InputError(f"pylock.toml cannot hold this environment: {error!s:.300}") from None
+    table = dict(lock.to_dict())
+    blocks = table.pop("packages")
+    text = [comment(line) for line in plan.header()]
+    # pip wants a digest of everything in a lock, and a checkout has none.
+    pip = "pip install -r pylock.toml (pip 26.1 or later), "
+    text.append(comment(("" if any(p.vcs for p in found) else pip) + "uv pip sync pylock.toml"))
+    text += ["", *_assignments(table)]
     for block in blocks:
-        lines += ["", "[[packages]]", *block]
-    lines += left_out_lines(left_out)
-    return "\n".join(lines) + "\n", left_out
+        text += ["", "[[packages]]", *_assignments(block)]
+    text += left_out_lines(left_out)
+    return "\n".join(text) + "\n", left_out
 
 
-def _quoted(text: str) -> str:
+def _assignments(table: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key if _BARE.match(key) else _toml(key)} = {_toml(value)}"
+        for key, value in table.items()
+    ]
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it on one line, a list of tables on several."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_assignments(value))} }}"
+    if isinstance(value, list):
+        return "".join(["[\n", *(f"    {_toml(one)},\n" for one in value), "]"])
     # A TOML basic string has JSON's escapes, DEL aside.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _from_index(
-    item: Item, chosen: list[IndexFile], index: PackageIndex | None
-) -> list[str] | None:
-    usable = [file for file in chosen if file.sha256]
-    if not usable or index is None:
+def _package(item: Item, chosen: list[IndexFile], index: PackageIndex | None) -> Package | None:
+    """One package of a lock; None where there is no file with a digest."""
+    from packaging.pylock import Package, PackageArchive, PackageSdist, PackageVcs, PackageWheel
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    name, url = canonicalize_name(item.name), item.package.direct_url
+    if item.source is not None and url is not None:
+        if url.kind == "vcs":
+            # PEP 751: a version must not be stated where the checkout could change it.
+            vcs = PackageVcs(
+                type=url.vcs or "",
+                url=url.url,
+                commit_id=url.commit or "",
+                subdirectory=url.subdirectory,
+            )
+            return Package(name=name, vcs=vcs)
+        if not url.hashes:
+            return None
+        hashes = dict(sorted(url.hashes.items()))
+        archive = PackageArchive(url=url.url, hashes=hashes, subdirectory=url.subdirectory)
+        version = Version(item.version) if item.version else None
+        return Package(name=name, version=version, archive=archive)
+    files = [(one, {"sha256": one.sha256}) for one in chosen if one.sha256]
+    if not files or index is None:
         return None
-    lines = [f"name = {_quoted(item.name)}", f"version = {_quoted(item.version)}"]
-    lines.append(f"index = {_quoted(index.shown)}")
-    wheels = [file for file in usable if file.tags]
-    lines += [f"sdist = {_file(file)}" for file in usable if not file.tags][:1]
-    if wheels:
-        lines += ["wheels = [", *(f"    {_file(file)}," for file in wheels), "]"]
-    return lines
-
-
-def _file(file: IndexFile) -> str:
-    name, url = _quoted(file.name), _quoted(file.shown_url)
-    return f'{{ name = {name}, url = {url}, hashes = {{ sha256 = "{file.sha256}" }} }}'
-
-
-def _from_source(item: Item) -> list[str] | None:
-    url = item.package.direct_url
-    assert url is not None
-    assert url.url is not None
-    lines = [f"name = {_quoted(item.name)}"]
-    if url.kind == "vcs":
-        fields = [f"type = {_quoted(url.vcs or '')}", f"url = {_quoted(url.url)}"]
-        fields.append(f"commit-id = {_quoted(url.commit or '')}")
-        if url.subdirectory:
-            fields.append(f"subdirectory = {_quoted(url.subdirectory)}")
-        # PEP 751: a version must not be stated where the checkout could change it.
-        return [*lines, f"vcs = {{ {', '.join(fields)} }}"]
-    if not url.hashes:
-        return None
-    hashes = ", ".join(f"{name} = {_quoted(value)}" for name, value in sorted(url.hashes.items()))
-    fields = [f"url = {_quoted(url.url)}", f"hashes = {{ {hashes} }}"]
-    if url.subdirectory:
-        fields.append(f"subdirectory = {_quoted(url.subdirectory)}")
-    lines.append(f"version = {_quoted(item.version)}")
-    return [*lines, f"archive = {{ {', '.join(fields)} }}"]
+    wheels = [PackageWheel(name=f.name, url=f.shown_url, hashes=h) for f, h in files if f.tags]
+    sources = [PackageSdist(name=f.name, url=f.shown_url, hashes=h) for f, h in files if not f.tags]
+    return Package(
+        name=name,
+        version=Version(item.version),
+        index=index.shown,
+        sdist=sources[0] if sources else None,
+        wheels=wheels or None,
+    )
