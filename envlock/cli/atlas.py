@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..models.errors import printable
 from .common import add_compiler, add_environment, add_format, emit, to_json
 from .failing import error_info, failing_in_json
+from .tables import drawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,15 +88,24 @@ def _entries(atlas: Atlas) -> list[AtlasRelease]:
 
 
 def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
-    lines = []
+    text = ""
+    libraries = ("absl", "eigen", "protobuf")
     for atlas, entries in found:
         if len(found) > 1:
-            lines.append("shipped with envlock:" if atlas.shipped else f"{atlas.path}:")
-        for entry in entries:
-            named = [(name, getattr(entry.headers, name)) for name in ("absl", "eigen", "protobuf")]
-            shown = [f"{name} {text}" for name, text in named if text]
-            lines.append(f"{entry.tensorflow:12} {entry.distribution:15} {', '.join(shown)}")
-    return "".join(printable(line) + "\n" for line in lines)
+            whose = "shipped with envlock:" if atlas.shipped else f"{atlas.path}:"
+            text += printable(whose) + "\n"
+        rows = [
+            (e.tensorflow, e.distribution, *(getattr(e.headers, name) or "" for name in libraries))
+            for e in entries
+        ]
+        table = drawn(("TensorFlow", "distribution", *libraries), rows)
+        if table is not None:
+            text += table
+            continue
+        for tensorflow, distribution, *versions in rows:
+            shown = [f"{name} {one}" for name, one in zip(libraries, versions) if one]
+            text += printable(f"{tensorflow:12} {distribution:15} {', '.join(shown)}") + "\n"
+    return text
 
 
 def _entry(atlas: Atlas, release: Release) -> AtlasRelease:
