@@ -23,11 +23,7 @@ from ..models.errors import EnvlockError, FileAccessError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
-
-    #: The descriptors of envlock's notes in a mapped file, in their order; raises ValueError.
-    SecondReader = Callable[[Any], list[bytes]]
 
 #: Smaller libraries are copied faster than a thread is worth, in bytes.
 AHEAD_FROM = 8 << 20
@@ -152,17 +148,11 @@ def write_stamp(
         if in_place and _is_already(elf, plan):
             return StampResult(target, 0, changed=False, hard_links=before.st_nlink - 1)
         parts = [payload] if signature is None else [payload, signature]
-        second = _second_reader()
         fd = _open_source(source, before)
         try:
-            notes = _replace(fd, source, target, plan, parts, second, old, before, ahead)
+            notes = _replace(fd, source, target, plan, parts, old, before, ahead)
         finally:
             close(fd)
-    if second is None:
-        notes.append(
-            "only envlock's own reader has read the stamp back: pyelftools, the second one, "
-            "cannot be imported here"
-        )
     links = old.st_nlink - 1 if old is not None else 0
     if links:
         notes.append(
@@ -194,7 +184,6 @@ def _replace(
     target: str,
     plan: Plan,
     parts: list[bytes],
-    second: SecondReader | None,
     old: os.stat_result | None,
     before: os.stat_result,
     ahead: Ahead | None,
@@ -208,12 +197,12 @@ def _replace(
             ahead.body.finish(plan)
         else:
             copy_and_compare(fd, scratch.fd, plan, target)
-        _read_back(scratch.fd, parts, target, second)
+        notes[:] = _read_back(scratch.fd, parts, target)
         if old is None:
             os.fchmod(scratch.fd, stat.S_IMODE(before.st_mode) & 0o777)
         else:
             in_place = os.path.samestat(old, before)
-            notes[:] = take_over(scratch.fd, old, fd if in_place else target)
+            notes.extend(take_over(scratch.fd, old, fd if in_place else target))
         os.fsync(scratch.fd)
         # ctime is left out: taking a hard link elsewhere changes it, and no byte.
         if not _same(os.fstat(fd), before):
@@ -252,17 +241,25 @@ def _is_already(elf: ElfFile, plan: Plan) -> bool:
     return True
 
 
-def _read_back(out: int, parts: list[bytes], target: str, second: SecondReader | None) -> None:
+def _read_back(out: int, parts: list[bytes], target: str) -> list[str]:
     """The manifest has to come out of the new file as it comes out of any plugin, and all notes
-    (`parts`: the manifest, and the signature where there is one) out of the second reader."""
+    (`parts`: the manifest, and the signature where there is one) through pyelftools.
+
+    Returns a note where pyelftools cannot be imported.
+    """
     with mmap.mmap(out, 0, access=mmap.ACCESS_READ) as data:
         stamp = find_stamp(ElfFile(target, data, os.fstat(out)))
         if stamp is None or stamp.kind != APPENDED or stamp.payload != parts[0]:
             raise mismatch(target, "the manifest is not the one that was to be embedded")
         try:
-            if second is None or second(data) == parts:
-                return
+            if _by_pyelftools(data) == parts:
+                return []
             found = "finds another stamp"
+        except (ImportError, OSError):
+            return [
+                "only envlock's own reader has read the stamp back: pyelftools, the second one, "
+                "cannot be imported here"
+            ]
         except ValueError as error:
             found = f"finds none ({error!s:.200})"
     raise WriteError(
@@ -272,38 +269,31 @@ def _read_back(out: int, parts: list[bytes], target: str, second: SecondReader |
     )
 
 
-def _second_reader() -> SecondReader | None:
-    """pyelftools as a reader of the stamp; None where it cannot be imported.
+def _by_pyelftools(data: Any) -> list[bytes]:
+    """The descriptors of envlock's notes in a mapped file; ValueError where they are not found.
 
-    Of the section headers only those of notes are looked into, the last ones first, so that what
-    pyelftools does not support elsewhere in the file does not matter.
+    Only sections of notes are looked into, the last ones first: what pyelftools does not support
+    elsewhere in the file does not matter.
     """
-    try:
-        from elftools.common.exceptions import ELFError
-        from elftools.construct import ConstructError
-        from elftools.elf.elffile import ELFFile
-        from elftools.elf.sections import NoteSection
-    except (ImportError, OSError):
-        return None
+    from elftools.common.exceptions import ELFError
+    from elftools.construct import ConstructError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import NoteSection
 
     owner = OWNER.rstrip(b"\0").decode()
-
-    def read(data: Any) -> list[bytes]:
-        try:
-            elf = ELFFile(data)
-            for number in reversed(range(elf.num_sections())):
-                with contextlib.suppress(ELFError):  # another kind of section
-                    section = elf.get_section(number, ("SHT_NOTE",))
-                    if not isinstance(section, NoteSection) or section.name != SECTION:
-                        continue
-                    if not section["sh_flags"] & SHF_ALLOC:
-                        ours = (n for n in section.iter_notes() if n["n_name"] == owner)
-                        return [note["n_descdata"] for note in ours]
-        except (ELFError, ConstructError, LookupError, TypeError, AttributeError) as error:
-            raise ValueError(error) from None
-        raise ValueError(f"no section `{SECTION}`")
-
-    return read
+    try:
+        elf = ELFFile(data)
+        for number in reversed(range(elf.num_sections())):
+            with contextlib.suppress(ELFError):  # another kind of section
+                section = elf.get_section(number, ("SHT_NOTE",))
+                if not isinstance(section, NoteSection) or section.name != SECTION:
+                    continue
+                if not section["sh_flags"] & SHF_ALLOC:
+                    ours = (n for n in section.iter_notes() if n["n_name"] == owner)
+                    return [note["n_descdata"] for note in ours]
+    except (ELFError, ConstructError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(error) from None
+    raise ValueError(f"no section `{SECTION}`")
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..atlas.format import Atlas, Release
+    from ..atlas.format import Atlas
     from ..models.atlas import AtlasRelease
 
 
@@ -81,10 +81,18 @@ def _known() -> list[tuple[Atlas, list[AtlasRelease]]]:
 
 
 def _entries(atlas: Atlas) -> list[AtlasRelease]:
-    try:
-        return [_entry(atlas, release) for release in atlas.releases]
-    except (KeyError, TypeError, AttributeError):
-        raise atlas.damaged_list() from None
+    from ..models.atlas import AtlasRelease
+    from ..models.documents import validate
+    from ..models.record import ValidationError
+
+    found = []
+    for one in atlas.releases:
+        own = {"tensorflow": one.version, "shipped": atlas.shipped, "interface": one.abi}
+        try:
+            found.append(validate(AtlasRelease, {**one.facts, **own}))
+        except ValidationError as problem:
+            raise atlas.damaged(f"its list of releases, {one.version}: {problem}") from None
+    return found
 
 
 def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
@@ -106,28 +114,3 @@ def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
             shown = [f"{name} {one}" for name, one in zip(libraries, versions) if one]
             text += printable(f"{tensorflow:12} {distribution:15} {', '.join(shown)}") + "\n"
     return text
-
-
-def _entry(atlas: Atlas, release: Release) -> AtlasRelease:
-    from ..models.atlas import AtlasRelease
-    from ..models.manifest import HeaderVersions, LibraryIdentity
-
-    facts = release.facts
-    return AtlasRelease(
-        tensorflow=release.version,
-        distribution=release.distribution,
-        shipped=atlas.shipped,
-        interface=release.abi,
-        global_scope=release.global_scope,
-        git_version=facts["git_version"],
-        compiler=facts["compiler"],
-        cxx11_abi=facts["cxx11_abi"],
-        headers=HeaderVersions(**facts["headers"]),
-        libraries=tuple(
-            LibraryIdentity(
-                name=one["name"], soname=one["soname"], build_id=one["build_id"], size=one["size"]
-            )
-            for one in release.libraries
-        ),
-        probe=facts["probe"],
-    )

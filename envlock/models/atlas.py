@@ -1,4 +1,4 @@
-"""An atlas's own list of releases, and what `atlas list` answers: the builds that are known."""
+"""What `atlas list` answers: the TensorFlow builds that the atlases at hand know."""
 
 from __future__ import annotations
 
@@ -37,36 +37,3 @@ class AtlasDocument(Record):
     releases: tuple[AtlasRelease, ...] = ()
     error: ErrorInfo | None = None
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (ATLAS_FORMAT,)}
-
-
-class ListedLibrary(Record):
-    """A library in an atlas's list of releases; `needed` is a place in the list's `needed`."""
-
-    name: str
-    soname: str | None
-    build_id: str | None
-    size: int
-    needed: int
-
-
-class ListedRelease(Record):
-    """A release in that list."""
-
-    version: str
-    distribution: str
-    abi: int
-    global_scope: bool
-    git_version: str | None
-    compiler: str | None
-    cxx11_abi: bool | None
-    headers: HeaderVersions
-    libraries: tuple[ListedLibrary, ...]
-    probe: str
-
-
-class ReleaseList(Record):
-    """The section META of an atlas (docs/atlas.md)."""
-
-    needed: tuple[tuple[str, ...], ...]
-    releases: tuple[ListedRelease, ...]
-    virtual: tuple[str, ...]

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from packaging.pylock import Package
-
     from ..index import IndexFile, PackageIndex
 
+_BY_PIP = "pip install -r pylock.toml (pip 26.1 or later), "
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -115,8 +114,6 @@ def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
     """
     try:
         from packaging.pylock import Pylock, PylockValidationError
-        from packaging.specifiers import SpecifierSet
-        from packaging.version import Version
     except ImportError:
         from ..lockfiles.base import missing
 
@@ -136,33 +133,27 @@ def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
             hint="leave out `--offline`, or use `--as pip`",
         )
     files = {} if index is None else index.find_all(wanted)
-    found = []
-    try:
-        for item in plan.pip:
-            package = _package(item, choose(item, files.get(item.name, [])), index)
-            if package is not None:
-                found.append(package)
-                continue
-            left_out.append(
-                LeftOut(f"{item.name} {item.version}", "no index that was asked has this file")
-            )
-        python = SpecifierSet(f"=={minor(plan.python)}.*") if plan.python else None
-        lock = Pylock(
-            lock_version=Version("1.0"),
-            requires_python=python,
-            created_by="envlock",
-            packages=found,
+    blocks = []
+    for item in plan.pip:
+        block = _package(item, choose(item, files.get(item.name, [])), index)
+        if block is not None:
+            blocks.append(block)
+            continue
+        left_out.append(
+            LeftOut(f"{item.name} {item.version}", "no index that was asked has this file")
         )
-        lock.validate()
-    except (ValueError, PylockValidationError) as error:
+    table: dict[str, Any] = {"lock-version": "1.0"}
+    if plan.python is not None:
+        table["requires-python"] = f"=={minor(plan.python)}.*"
+    table["created-by"] = "envlock"
+    try:
+        Pylock.from_dict({**table, "packages": blocks})
+    except PylockValidationError as error:
         raise InputError(f"pylock.toml cannot hold this environment: {error!s:.300}") from None
-    table = dict(lock.to_dict())
-    blocks = table.pop("packages")
     text = [comment(line) for line in plan.header()]
     # pip wants a digest of everything in a lock, and a checkout has none.
-    pip = "pip install -r pylock.toml (pip 26.1 or later), "
-    text.append(comment(("" if any(p.vcs for p in found) else pip) + "uv pip sync pylock.toml"))
-    text += ["", *_assignments(table)]
+    by_pip = "" if any("vcs" in block for block in blocks) else _BY_PIP
+    text += [comment(f"{by_pip}uv pip sync pylock.toml"), "", *_assignments(table)]
     for block in blocks:
         text += ["", "[[packages]]", *_assignments(block)]
     text += left_out_lines(left_out)
@@ -186,38 +177,33 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _package(item: Item, chosen: list[IndexFile], index: PackageIndex | None) -> Package | None:
+def _package(
+    item: Item, chosen: list[IndexFile], index: PackageIndex | None
+) -> dict[str, Any] | None:
     """One package of a lock; None where there is no file with a digest."""
-    from packaging.pylock import Package, PackageArchive, PackageSdist, PackageVcs, PackageWheel
-    from packaging.utils import canonicalize_name
-    from packaging.version import Version
-
-    name, url = canonicalize_name(item.name), item.package.direct_url
+    head: dict[str, Any] = {"name": item.name}
+    # PEP 751: a version must not be stated where a checkout could change it.
+    version = {"version": item.version} if item.version else {}
+    url = item.package.direct_url
     if item.source is not None and url is not None:
+        below = {"subdirectory": url.subdirectory} if url.subdirectory else {}
         if url.kind == "vcs":
-            # PEP 751: a version must not be stated where the checkout could change it.
-            vcs = PackageVcs(
-                type=url.vcs or "",
-                url=url.url,
-                commit_id=url.commit or "",
-                subdirectory=url.subdirectory,
-            )
-            return Package(name=name, vcs=vcs)
+            return {
+                **head,
+                "vcs": {"type": url.vcs, "url": url.url, "commit-id": url.commit, **below},
+            }
         if not url.hashes:
             return None
-        hashes = dict(sorted(url.hashes.items()))
-        archive = PackageArchive(url=url.url, hashes=hashes, subdirectory=url.subdirectory)
-        version = Version(item.version) if item.version else None
-        return Package(name=name, version=version, archive=archive)
-    files = [(one, {"sha256": one.sha256}) for one in chosen if one.sha256]
-    if not files or index is None:
+        archive = {"url": url.url, "hashes": dict(sorted(url.hashes.items())), **below}
+        return {**head, **version, "archive": archive}
+    usable = [file for file in chosen if file.sha256]
+    if not usable or index is None:
         return None
-    wheels = [PackageWheel(name=f.name, url=f.shown_url, hashes=h) for f, h in files if f.tags]
-    sources = [PackageSdist(name=f.name, url=f.shown_url, hashes=h) for f, h in files if not f.tags]
-    return Package(
-        name=name,
-        version=Version(item.version),
-        index=index.shown,
-        sdist=sources[0] if sources else None,
-        wheels=wheels or None,
-    )
+    block = {**head, **version, "index": index.shown}
+    for file in usable:
+        entry = {"name": file.name, "url": file.shown_url, "hashes": {"sha256": file.sha256}}
+        if file.tags:
+            block.setdefault("wheels", []).append(entry)
+        else:
+            block.setdefault("sdist", entry)
+    return block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -366,13 +367,20 @@ def damage(content: bytes, how: str) -> bytes:
         "newer": content[:8] + b"\x63" + content[9:],
         "list": content.replace(b'"releases"', b'"relieves"'),
         "field": content.replace(b'"global_scope":', b'"global_scoop":'),
+        # As long as it was, for the sections behind it.
+        "listed": re.sub(
+            rb'"headers":{[^}]*}',
+            lambda m: b'"headers":[' + b" " * (len(m[0]) - 12) + b"]",
+            content,
+        ),
     }[how]
 
 
 DAMAGE = {
     "empty": "", "text": "", "cut": "", "newer": "", "missing": "",
-    "list": "its list of releases: $: the key 'releases' is missing",
-    "field": "its list of releases: $.releases[0]: the key 'global_scope' is missing",
+    "listed": "$.headers: Input should be an object",
+    "list": "its list of releases, at `$` ('releases')",
+    "field": "its list of releases, at `$.releases[0]` ('global_scope')",
 }  # fmt: skip
 
 
