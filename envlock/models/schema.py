@@ -49,7 +49,9 @@ def validate(cls: type[R], value: object) -> R:
         first, *others = error.errors(include_url=False, include_context=False, include_input=False)
         path = "".join(f"[{s}]" if isinstance(s, int) else f".{s:.80}" for s in first["loc"])
         # pydantic would tell the class that a Python program could have given instead.
-        told = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+        told = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "model_type":
+            told = "Input should be an object"
         more = f" (and {len(others)} more)" if others else ""
         raise ValidationError(f"${path}", told + more) from None
     return record
@@ -71,9 +73,21 @@ def _few(table: object) -> object:
     return table
 
 
+def _encodable(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("a lone surrogate is not text") from None
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_encodable)]
+
+
 def _annotation(kind: FieldType) -> Any:
     if kind.kind in ("str", "bool", "object"):
-        return {"str": str, "bool": bool, "object": Any}[kind.kind]
+        return {"str": _Text, "bool": bool, "object": Any}[kind.kind]
     if kind.kind == "int":
         return Annotated[int, Field(strict=True, ge=-INT_LIMIT, lt=INT_LIMIT)]
     if kind.kind == "record":
@@ -85,7 +99,7 @@ def _annotation(kind: FieldType) -> Any:
         return Optional[inner]
     if kind.kind == "array":
         return Annotated[list[inner], Field(fail_fast=True), AfterValidator(tuple)]  # type: ignore[valid-type]
-    return Annotated[dict[str, inner], BeforeValidator(_few)]  # type: ignore[valid-type]
+    return Annotated[dict[_Text, inner], BeforeValidator(_few)]  # type: ignore[valid-type]
 
 
 def _with_choices(optional: bool, allowed: tuple[str, ...]) -> Any:
