@@ -1,7 +1,8 @@
 """Writing the stamped form of a library.
 
 `write_stamp` makes the stamped form of a library in a nameless file of the target's folder, reads
-it back, and only then gives it the target's name. docs/reference/stamping.md says what is promised.
+it back with envlock's own reader and with pyelftools, and only then gives it the target's name.
+docs/reference/stamping.md says what is promised.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import stat
 
 from ..binary.elf.append import body_size, plan_append
 from ..binary.elf.file import ElfFile
-from ..binary.elf.notes import APPENDED, find_stamp
+from ..binary.elf.image import SHF_ALLOC
+from ..binary.elf.notes import APPENDED, OWNER, SECTION, find_stamp
 from ..files.copying import BodyCopy, Plan, Shrunk, copy_and_compare, mismatch
 from ..files.scratch import Scratch, close
 from ..files.writing import existing, make, require_writable, take_over
@@ -21,7 +23,7 @@ from ..models.errors import EnvlockError, FileAccessError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from typing import Any
 
 #: Smaller libraries are copied faster than a thread is worth, in bytes.
 AHEAD_FROM = 8 << 20
@@ -145,9 +147,10 @@ def write_stamp(
         plan = plan_append(elf, payload, signature)
         if in_place and _is_already(elf, plan):
             return StampResult(target, 0, changed=False, hard_links=before.st_nlink - 1)
+        parts = [payload] if signature is None else [payload, signature]
         fd = _open_source(source, before)
         try:
-            notes = _replace(fd, source, target, plan, payload, old, before, ahead)
+            notes = _replace(fd, source, target, plan, parts, old, before, ahead)
         finally:
             close(fd)
     links = old.st_nlink - 1 if old is not None else 0
@@ -180,7 +183,7 @@ def _replace(
     source: str,
     target: str,
     plan: Plan,
-    payload: bytes,
+    parts: list[bytes],
     old: os.stat_result | None,
     before: os.stat_result,
     ahead: Ahead | None,
@@ -194,12 +197,12 @@ def _replace(
             ahead.body.finish(plan)
         else:
             copy_and_compare(fd, scratch.fd, plan, target)
-        _read_back(scratch.fd, payload, target)
+        notes[:] = _read_back(scratch.fd, parts, target)
         if old is None:
             os.fchmod(scratch.fd, stat.S_IMODE(before.st_mode) & 0o777)
         else:
             in_place = os.path.samestat(old, before)
-            notes[:] = take_over(scratch.fd, old, fd if in_place else target)
+            notes.extend(take_over(scratch.fd, old, fd if in_place else target))
         os.fsync(scratch.fd)
         # ctime is left out: taking a hard link elsewhere changes it, and no byte.
         if not _same(os.fstat(fd), before):
@@ -238,12 +241,59 @@ def _is_already(elf: ElfFile, plan: Plan) -> bool:
     return True
 
 
-def _read_back(out: int, payload: bytes, target: str) -> None:
-    """The manifest has to come out of the new file as it comes out of any plugin."""
+def _read_back(out: int, parts: list[bytes], target: str) -> list[str]:
+    """The manifest has to come out of the new file as it comes out of any plugin, and all notes
+    (`parts`: the manifest, and the signature where there is one) through pyelftools.
+
+    Returns a note where pyelftools cannot be imported.
+    """
     with mmap.mmap(out, 0, access=mmap.ACCESS_READ) as data:
         stamp = find_stamp(ElfFile(target, data, os.fstat(out)))
-    if stamp is None or stamp.kind != APPENDED or stamp.payload != payload:
-        raise mismatch(target, "the manifest is not the one that was to be embedded")
+        if stamp is None or stamp.kind != APPENDED or stamp.payload != parts[0]:
+            raise mismatch(target, "the manifest is not the one that was to be embedded")
+        try:
+            if _by_pyelftools(data) == parts:
+                return []
+            found = "finds another stamp"
+        except (ImportError, OSError):
+            return [
+                "only envlock's own reader has read the stamp back: pyelftools, the second one, "
+                "cannot be imported here"
+            ]
+        except ValueError as error:
+            found = f"finds none ({error!s:.200})"
+    raise WriteError(
+        f"cannot write `{target}`: envlock reads the new stamp back, but pyelftools {found}; "
+        "the old file is as it was",
+        hint="the file's section headers are unusual: please report it",
+    )
+
+
+def _by_pyelftools(data: Any) -> list[bytes]:
+    """The descriptors of envlock's notes in a mapped file; ValueError where they are not found.
+
+    Only sections of notes are looked into, the last ones first: what pyelftools does not support
+    elsewhere in the file does not matter.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.construct import ConstructError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import NoteSection
+
+    owner = OWNER.rstrip(b"\0").decode()
+    try:
+        elf = ELFFile(data)
+        for number in reversed(range(elf.num_sections())):
+            with contextlib.suppress(ELFError):  # another kind of section
+                section = elf.get_section(number, ("SHT_NOTE",))
+                if not isinstance(section, NoteSection) or section.name != SECTION:
+                    continue
+                if not section["sh_flags"] & SHF_ALLOC:
+                    ours = (n for n in section.iter_notes() if n["n_name"] == owner)
+                    return [note["n_descdata"] for note in ours]
+    except (ELFError, ConstructError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(error) from None
+    raise ValueError(f"no section `{SECTION}`")
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

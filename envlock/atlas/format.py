@@ -185,11 +185,13 @@ class Atlas:
         """All releases, oldest first, `tensorflow` before `tensorflow-cpu`."""
         if self._releases is None:
             offset, size = self._section(b"META")
+            place = "$"
             try:
                 table = json.loads(self._data[offset : offset + size])
                 needed = _typed(table, "needed", list)
                 found, unit = [], 0
                 for index, facts in enumerate(_typed(table, "releases", list)[: MAX_RELEASES + 1]):
+                    place = f"$.releases[{index}]"
                     if index == MAX_RELEASES or type(facts) is not dict:
                         raise ValueError(index)
                     for library in _typed(facts, "libraries", list):
@@ -198,9 +200,11 @@ class Atlas:
                     release = Release(index, facts, unit)
                     unit += len(facts["libraries"])
                     found.append(release)
+                place = "$.virtual"
                 self._moving = [name.encode().decode() for name in _typed(table, "virtual", list)]
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-                raise self.damaged("its list of releases") from None
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                what = f"its list of releases, at `{place}` ({error!s:.100})"
+                raise self.damaged(what) from None
             self._releases = found
         return self._releases
 

@@ -6,12 +6,13 @@ from ..models.errors import printable
 from ..report.json import render as to_json
 from .common import add_compiler, add_environment, add_format, emit
 from .failing import error_info, failing_in_json
+from .tables import drawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..atlas.format import Atlas, Release
+    from ..atlas.format import Atlas
     from ..models.atlas import AtlasRelease
 
 
@@ -81,39 +82,36 @@ def _known() -> list[tuple[Atlas, list[AtlasRelease]]]:
 
 
 def _entries(atlas: Atlas) -> list[AtlasRelease]:
-    try:
-        return [_entry(atlas, release) for release in atlas.releases]
-    except (KeyError, TypeError, AttributeError):
-        raise atlas.damaged("its list of releases") from None
+    from ..models.atlas import AtlasRelease
+    from ..models.documents import validate
+    from ..models.record import ValidationError
+
+    found = []
+    for one in atlas.releases:
+        own = {"tensorflow": one.version, "shipped": atlas.shipped, "interface": one.abi}
+        try:
+            found.append(validate(AtlasRelease, {**one.facts, **own}))
+        except ValidationError as problem:
+            raise atlas.damaged(f"its list of releases, {one.version}: {problem}") from None
+    return found
 
 
 def _text(found: list[tuple[Atlas, list[AtlasRelease]]]) -> str:
-    lines = []
+    text = ""
+    libraries = ("absl", "eigen", "protobuf")
     for atlas, entries in found:
         if len(found) > 1:
-            lines.append("shipped with envlock:" if atlas.shipped else f"{atlas.path}:")
-        for entry in entries:
-            named = [(name, getattr(entry.headers, name)) for name in ("absl", "eigen", "protobuf")]
-            shown = [f"{name} {text}" for name, text in named if text]
-            lines.append(f"{entry.tensorflow:12} {entry.distribution:15} {', '.join(shown)}")
-    return "".join(printable(line) + "\n" for line in lines)
-
-
-def _entry(atlas: Atlas, release: Release) -> AtlasRelease:
-    from ..models.atlas import AtlasRelease
-    from ..models.manifest import HeaderVersions
-
-    facts = release.facts
-    return AtlasRelease(
-        tensorflow=release.version,
-        distribution=release.distribution,
-        shipped=atlas.shipped,
-        interface=release.abi,
-        global_scope=release.global_scope,
-        git_version=facts["git_version"],
-        compiler=facts["compiler"],
-        cxx11_abi=facts["cxx11_abi"],
-        headers=HeaderVersions(**facts["headers"]),
-        libraries=release.identities,
-        probe=facts["probe"],
-    )
+            whose = "shipped with envlock:" if atlas.shipped else f"{atlas.path}:"
+            text += printable(whose) + "\n"
+        rows = [
+            (e.tensorflow, e.distribution, *(getattr(e.headers, name) or "" for name in libraries))
+            for e in entries
+        ]
+        table = drawn(("TensorFlow", "distribution", *libraries), rows)
+        if table is not None:
+            text += table
+            continue
+        for tensorflow, distribution, *versions in rows:
+            shown = [f"{name} {one}" for name, one in zip(libraries, versions) if one]
+            text += printable(f"{tensorflow:12} {distribution:15} {', '.join(shown)}") + "\n"
+    return text

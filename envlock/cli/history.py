@@ -7,6 +7,7 @@ from ..report.json import render as to_json
 from .common import add_format, add_output, emit
 from .failing import error_info, failing_in_json
 from .reports import add_store, say
+from .tables import drawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         emit(to_json(_document(path, found)), arguments.output)
     else:
-        emit(_text(path, found), arguments.output)
+        emit(_text(path, found, arguments.output), arguments.output)
     return 0
 
 
@@ -82,7 +83,7 @@ def _document(
     return HistoryDocument(format=HISTORY_FORMAT, store=path, snapshots=tuple(found), error=error)
 
 
-def _text(path: str, found: list[SavedSnapshot]) -> str:
+def _text(path: str, found: list[SavedSnapshot], output: str | None) -> str:
     if not found:
         return f"nothing is saved in `{printable(path)}`\n"
     rows: list[tuple[str, ...]] = [
@@ -99,6 +100,9 @@ def _text(path: str, found: list[SavedSnapshot]) -> str:
         )
         for one in found
     ]
+    table = drawn(rows[0], rows[1:], output)
+    if table is not None:
+        return table
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return "".join(

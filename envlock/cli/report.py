@@ -59,24 +59,9 @@ def _stored(paths: list[str]) -> ReportDocument | DriftDocument | None:
 
 def parse_document(raw: bytes, path: str) -> ReportDocument | DriftDocument:
     """A check or drift report from its JSON. Raises `InputError`."""
-    import json
+    from ..models.documents import read_document
+    from ..models.drift import DriftDocument
+    from ..models.report import ReportDocument
 
-    from ..models.drift import DRIFT_FORMAT, DriftDocument
-    from ..models.record import ValidationError, decode
-    from ..models.report import REPORT_FORMAT, ReportDocument
-
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"`{path}` is not JSON: {error!s:.150}") from None
-    found = value.get("format") if isinstance(value, dict) else None
-    try:
-        if found == REPORT_FORMAT:
-            return decode(ReportDocument, value)
-        if found == DRIFT_FORMAT:
-            return decode(DriftDocument, value)
-    except ValidationError as problem:
-        raise InputError(f"`{path}` does not validate: {problem}") from None
-    raise InputError(
-        f"`{path}` is no report: its format is neither `{REPORT_FORMAT}` nor `{DRIFT_FORMAT}`"
-    )
+    kinds: tuple[type[ReportDocument | DriftDocument], ...] = (ReportDocument, DriftDocument)
+    return read_document(kinds, raw, f"`{path}`", "report")

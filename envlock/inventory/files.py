@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from ..files import reading as files
+from ..models.documents import read_document
 from ..models.errors import FileAccessError, InputError
-from ..models.record import ValidationError, decode, encode
-from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
+from ..models.record import encode
+from ..models.snapshot import Snapshot
 
 #: Bytes; a snapshot of 2,000 packages and 100 stamped plugins has 5 MB.
 SIZE_LIMIT = 1 << 27
@@ -20,31 +22,14 @@ def snapshot_text(snapshot: Snapshot) -> str:
 
 def parse_snapshot(raw: bytes, label: str) -> Snapshot:
     """A snapshot from its JSON; `label` names it in errors. Raises `InputError`."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{label} is not JSON: {error!s:.200}") from None
-    found = value.get("format") if isinstance(value, dict) else None
-    if found != SNAPSHOT_FORMAT:
-        if isinstance(found, str) and found.startswith("envlock.snapshot/"):
-            raise InputError(
-                f"{label} has the format `{found:.40}`, this envlock reads `{SNAPSHOT_FORMAT}`",
-                hint="pip install --upgrade tf-envlock",
-            )
-        raise InputError(f"{label} is no envlock snapshot: its `format` is not `{SNAPSHOT_FORMAT}`")
-    try:
-        found_snapshot = decode(Snapshot, value)
-    except ValidationError as problem:
-        raise InputError(f"{label} does not validate: {problem}") from None
-    if not found_snapshot.fingerprint:
+    found = read_document((Snapshot,), raw, label, "envlock snapshot")
+    if not found.fingerprint:
         raise InputError(f"{label} is the record of a snapshot that could not be taken")
-    return found_snapshot
+    return found
 
 
 def read_snapshot(path: str) -> Snapshot:
     """Read a snapshot file. Raises `FileAccessError` or `InputError`."""
-    from ..files import reading as files
-
     try:
         raw = files.read(path, SIZE_LIMIT)
     except files.Unreadable as problem:

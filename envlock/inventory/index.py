@@ -9,8 +9,10 @@ import json
 import os
 import re
 
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
 from ..models.errors import InputError
-from .lockfiles.base import normalise
 from .urls import clean_url
 
 TYPE_CHECKING = False
@@ -26,16 +28,11 @@ _LIMIT = 1 << 26
 _TIMEOUT = 30.0
 _THREADS = 8
 _LINK = re.compile(r"<a\s[^>]*?href\s*=\s*(?:\"([^\"]*)\"|'([^']*)')[^>]*>", re.I)
-_WHEEL = re.compile(
-    r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-(?P<build>\d[^-]*))?"
-    r"-(?P<py>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl$"
-)
-_SDIST = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)\.(?:tar\.gz|zip|tar\.bz2)\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class IndexFile:
-    """One file of a release."""
+    """One file of a release; `version` is None where its name tells none."""
 
     __slots__ = ("build", "name", "sha256", "tags", "url", "version")
 
@@ -43,24 +40,21 @@ class IndexFile:
         self.name = name
         self.url = url
         self.sha256 = sha256
-        wheel = _WHEEL.match(name)
-        sdist = None if wheel else _SDIST.match(name)
-        match = wheel or sdist
-        self.version: str | None = match["version"] if match else None
-        self.build: str | None = wheel["build"] if wheel else None
+        self.version: Version | None = None
+        self.build: str | None = None
         # "py2.py3-none-any" stands for two tags, as WHEEL lists them.
-        self.tags: tuple[str, ...] = (
-            tuple(
-                sorted(
-                    f"{py}-{abi}-{platform}"
-                    for py in wheel["py"].split(".")
-                    for abi in wheel["abi"].split(".")
-                    for platform in wheel["platform"].split(".")
-                )
-            )
-            if wheel
-            else ()
-        )
+        self.tags: tuple[str, ...] = ()
+        try:
+            if name.endswith(".whl"):
+                _, self.version, build, tags = parse_wheel_filename(name)
+                self.build = "".join(map(str, build)) or None
+                self.tags = tuple(sorted(map(str, tags)))
+            else:
+                # `.tar.bz2` is older than PEP 625.
+                plain = name.removesuffix(".tar.bz2")
+                _, self.version = parse_sdist_filename(name if plain == name else plain + ".zip")
+        except ValueError:
+            pass
 
     @property
     def shown_url(self) -> str:
@@ -104,22 +98,18 @@ class PackageIndex:
 
     def find(self, name: str, version: str) -> list[IndexFile]:
         """The files of one version. Raises `InputError` where the index cannot be reached."""
-        from .versions import version_key
-
-        wanted = version_key(version)
-        return [
-            file
-            for file in self._files(name)
-            if file.version is not None
-            and (file.version == version or version_key(file.version) == wanted)
-        ]
+        try:
+            wanted = Version(version)
+        except ValueError:
+            return []  # no installer takes it from an index
+        return [file for file in self._files(name) if file.version == wanted]
 
     def _files(self, name: str) -> list[IndexFile]:
         from urllib.error import HTTPError, URLError
         from urllib.parse import quote
         from urllib.request import Request, urlopen
 
-        address = f"{self.url}{quote(normalise(name))}/"
+        address = f"{self.url}{quote(canonicalize_name(name))}/"
         if address.startswith("file:"):
             address += "index.html"
         request = Request(*_credentials(address))

@@ -12,7 +12,7 @@ from shlex import quote
 
 from ..environment.distributions import UNKNOWN
 from ..models.snapshot import Problem
-from .versions import version_key
+from .versions import direction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -311,7 +311,8 @@ def _metadata(environment: Environment, installed: Installed) -> Iterator[Proble
             )
         first = seen.setdefault((one.site, one.key), one)
         if first is not one and damage is None:
-            old, new = sorted((first, one), key=lambda d: version_key(d.version))
+            older = direction(first.version, one.version) == "downgraded"
+            old, new = (one, first) if older else (first, one)
             yield Problem(
                 kind="duplicate-metadata",
                 subject=one.canonical_name,

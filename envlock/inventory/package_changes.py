@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..models.drift import Change
 from ..models.report import Unchecked
-from .versions import direction
+from .versions import direction, satisfies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -272,20 +272,3 @@ def _unmet(manager: str, name: str, constraint: str | None, asked_first: bool) -
         after=None if asked_first else wanted,
         message=f"`{name}` ({wanted}) is asked for by the lock file, and is not there",
     )
-
-
-def satisfies(manager: str, version: str, constraint: str) -> bool:
-    """Whether a version fits a constraint; one that cannot be read is taken to fit."""
-    if manager == "conda" and constraint.startswith("=") and not constraint.startswith("=="):
-        # conda's single `=` takes every version that starts so.
-        prefix = constraint[1:]
-        return version == prefix or version.startswith(f"{prefix}.")
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        return any(
-            SpecifierSet(alternative).contains(version, prereleases=True)
-            for alternative in constraint.split("|")
-        )
-    except InvalidSpecifier:
-        return True

@@ -14,9 +14,11 @@ import sys
 import zlib
 from shlex import quote
 
+from ..models.documents import UPGRADE, validate
 from ..models.errors import InputError, UsageError, WriteError
-from ..models.record import ValidationError, decode, encode
+from ..models.record import ValidationError, encode
 from ..models.snapshot import SavedSnapshot, Snapshot
+from .files import SIZE_LIMIT, parse_snapshot
 from .names import default_path
 
 TYPE_CHECKING = False
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 LAYOUT = 1
 #: How long a writer waits for another one, in seconds.
 PATIENCE = 30.0
-#: A snapshot of 2,000 packages and 100 stamped plugins has 5 MB.
-SNAPSHOT_LIMIT = 1 << 27
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
@@ -91,7 +91,7 @@ class Store:
         if layout > LAYOUT:
             raise InputError(
                 f"the store `{self.path}` has layout {layout}, this envlock knows {LAYOUT}",
-                hint="pip install --upgrade tf-envlock",
+                hint=UPGRADE,
             )
         if layout == LAYOUT:
             # A view in place of the table could compute for ever.
@@ -154,7 +154,7 @@ class Store:
     def _bound(self) -> None:
         """No value is longer than the file, whatever a damaged row says; Python 3.11 and later."""
         if self._connection is not None and sys.version_info >= (3, 11):
-            longest = min(os.path.getsize(self.path) + (1 << 16), SNAPSHOT_LIMIT)
+            longest = min(os.path.getsize(self.path) + (1 << 16), SIZE_LIMIT)
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
 
     def __enter__(self) -> Self:
@@ -194,7 +194,7 @@ class Store:
         )
         connection = self._db()
         if sys.version_info >= (3, 11):
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SNAPSHOT_LIMIT)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SIZE_LIMIT)
         try:
             connection.execute("BEGIN IMMEDIATE")
             with connection:
@@ -217,7 +217,7 @@ class Store:
             rows = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM snapshots {where}", values
             ).fetchall()
-            return [decode(SavedSnapshot, dict(zip(names, row))) for row in rows]
+            return [validate(SavedSnapshot, dict(zip(names, row))) for row in rows]
         except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
             self._fail(error)
         except ValidationError as problem:
@@ -244,8 +244,6 @@ class Store:
 
     def load(self, entry: SavedSnapshot) -> Snapshot:
         """The whole snapshot of an entry; raises `InputError` where it is damaged."""
-        from .files import parse_snapshot
-
         self._bound()
         try:
             row = (
@@ -260,11 +258,11 @@ class Store:
             raise InputError(f"{label} is gone or damaged")
         expander = zlib.decompressobj()
         try:
-            content = expander.decompress(row[0], SNAPSHOT_LIMIT)
+            content = expander.decompress(row[0], SIZE_LIMIT)
         except zlib.error as error:
             raise InputError(f"{label} is damaged: {error}") from None
         if expander.unconsumed_tail:
-            raise InputError(f"{label} is larger than {SNAPSHOT_LIMIT} bytes")
+            raise InputError(f"{label} is larger than {SIZE_LIMIT} bytes")
         return parse_snapshot(content, label)
 
     def forget(self, entries: Sequence[SavedSnapshot]) -> None:

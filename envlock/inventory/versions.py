@@ -1,51 +1,41 @@
-"""Which of two versions is newer, for versions of pip and conda packages alike.
-
-A lean counterpart of packaging.version (whose import costs more than a whole diff may): release
-numbers, then a pre-release before the release, and a post-release after it (PEP 440).
-"""
+"""Which of two versions is newer, and whether one fits a constraint, for pip's and conda's packages."""
 
 from __future__ import annotations
 
-import re
-
-_PIECE = re.compile(r"\d+|[a-z]+")
-_EARLIER = {"dev": -4, "a": -3, "alpha": -3, "b": -2, "beta": -2, "rc": -1, "c": -1, "pre": -1}
-
-
-def version_key(version: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], str]:
-    """Compares as the versions do."""
-    text = version.lower().strip()
-    epoch, mark, rest = text.partition("!")
-    if not mark:
-        epoch, rest = "0", text
-    public, _, local = rest.partition("+")
-    pieces = _PIECE.findall(public)
-    release: list[int] = [int(epoch[:9]) if epoch.isdecimal() else 0]
-    while pieces and pieces[0].isdecimal():
-        release.append(int(pieces.pop(0)[:18]))
-    while len(release) > 1 and release[-1] == 0:
-        release.pop()
-    tail: list[tuple[int, int]] = []
-    index = 0
-    while index < len(pieces):
-        piece = pieces[index]
-        number = 0
-        if index + 1 < len(pieces) and pieces[index + 1].isdecimal():
-            number = int(pieces[index + 1][:18])
-        if not piece.isdecimal():
-            tail.append((_EARLIER.get(piece, 1), number))
-            index += 1 + (index + 1 < len(pieces) and pieces[index + 1].isdecimal())
-        else:
-            tail.append((1, int(piece[:18])))
-            index += 1
-    # The end of a version stands between its pre-releases and its post-releases.
-    tail.append((0, 0))
-    return tuple(release), tuple(tail), local
+from ..models.versions import order
 
 
 def direction(before: str, after: str) -> str:
-    """ "upgraded", "downgraded", or "changed" where the order cannot tell."""
-    first, second = version_key(before), version_key(after)
-    if first < second:
-        return "upgraded"
-    return "downgraded" if first > second else "changed"
+    """ "upgraded", "downgraded", or "changed" where the order cannot tell.
+
+    What is no version of PEP 440 (conda's `1.1.1w`) is compared by its numbers, and so is
+    everything where packaging is not installed.
+    """
+    try:
+        from packaging.version import Version
+
+        newer, older = Version(after) > Version(before), Version(after) < Version(before)
+    except (ImportError, ValueError):
+        newer, older = order(after) > order(before), order(after) < order(before)
+    return "upgraded" if newer else "downgraded" if older else "changed"
+
+
+def satisfies(manager: str, version: str, constraint: str) -> bool:
+    """Whether a version fits a constraint; one that cannot be read is taken to fit.
+
+    Constraints come from lock files, whose readers need packaging, and py-rattler for conda's.
+    """
+    if manager == "pip":
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        try:
+            return SpecifierSet(constraint).contains(version, prereleases=True)
+        except InvalidSpecifier:
+            return True
+    import rattler
+    from rattler.exceptions import InvalidVersionError, InvalidVersionSpecError
+
+    try:
+        return bool(rattler.VersionSpec(constraint).matches(rattler.Version(version)))
+    except (InvalidVersionError, InvalidVersionSpecError):
+        return True

@@ -1,42 +1,52 @@
-"""The list of documents with a committed schema; `python -m tools.schemas` writes them.
+"""Documents from outside, read strictly: snapshots, histories, policies, reports, atlases.
 
-A new document is one line in `DOCUMENTS`.
+pydantic reads them, and names the faulty place. Where it is not installed (`pip install
+--no-deps`), the decoder of the gate does, which comes to the same answer in its own words.
 """
 
 from __future__ import annotations
 
 import json
 
-from .atlas import AtlasDocument
-from .compat import CompatDocument
-from .drift import DriftDocument
-from .manifest import Manifest
-from .policy import PolicyFile
-from .record import Record
-from .report import ReportDocument
-from .shown import ShownDocument, StampDocument
-from .signature import Statement
-from .snapshot import HistoryDocument, Snapshot
+from .errors import InputError
+from .record import ValidationError, decode
 
-#: (file name in schemas/, record, title)
-DOCUMENTS: tuple[tuple[str, type[Record], str], ...] = (
-    ("manifest-v1.schema.json", Manifest, "envlock manifest, version 1"),
-    ("report-v1.schema.json", ReportDocument, "envlock check report, version 1"),
-    ("atlas-v1.schema.json", AtlasDocument, "envlock atlas list, version 1"),
-    ("compat-v1.schema.json", CompatDocument, "envlock compat, version 1"),
-    ("show-v1.schema.json", ShownDocument, "envlock show, version 1"),
-    ("stamp-v1.schema.json", StampDocument, "envlock stamp result, version 1"),
-    ("signature-v1.schema.json", Statement, "envlock signature statement, version 1"),
-    ("policy-v1.schema.json", PolicyFile, "envlock policy file, version 1"),
-    ("snapshot-v1.schema.json", Snapshot, "envlock environment snapshot, version 1"),
-    ("history-v1.schema.json", HistoryDocument, "envlock snapshot history, version 1"),
-    ("drift-v1.schema.json", DriftDocument, "envlock drift report, version 1"),
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .record import R
+
+UPGRADE = "pip install --upgrade tf-envlock"
 
 
-def schema_text(name: str, record: type[Record], title: str) -> str:
-    """The exact content of one schema file."""
-    from .schema import json_schema
+def validate(cls: type[R], value: object) -> R:
+    """A record from parsed JSON. Raises `ValidationError`, whose path names the faulty place."""
+    try:
+        from .schema import validate
+    except ImportError:
+        return decode(cls, value)
+    return validate(cls, value)
 
-    schema = json_schema(record, f"urn:envlock:schema:{name.removesuffix('.schema.json')}", title)
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+def read_document(records: tuple[type[R], ...], raw: bytes, label: str, noun: str) -> R:
+    """The record whose format a JSON document says it has.
+
+    `label` names the file in errors, `noun` says what it should be. Raises `InputError`.
+    """
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{label} is not JSON: {error!s:.200}") from None
+    found = value.get("format") if isinstance(value, dict) else None
+    formats = {record.choices["format"][0]: record for record in records}
+    cls = formats.get(found) if isinstance(found, str) else None
+    if cls is not None:
+        try:
+            return validate(cls, value)
+        except ValidationError as problem:
+            raise InputError(f"{label} does not validate: {problem}") from None
+    known = " or ".join(f"`{name}`" for name in formats)
+    if isinstance(found, str) and found.partition("/")[0] in [n.partition("/")[0] for n in formats]:
+        raise InputError(
+            f"{label} has the format `{found:.40}`, this envlock reads {known}", hint=UPGRADE
+        )
+    raise InputError(f"{label} is no {noun}: its `format` is not {known}")

@@ -45,13 +45,25 @@ def resolve_policy(policy: PolicyFile | str | os.PathLike[str] | None) -> Policy
     if len(raw) > MAX_POLICY:
         raise PolicyError(f"the policy `{name}` is larger than {MAX_POLICY} bytes")
     try:
-        found = _beside(decode(PolicyFile, json.loads(raw)), name)
-    except ValidationError as error:
-        raise PolicyError(f"the policy `{name}` is not valid: {error}") from None
+        value = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"the policy `{name}` is not JSON: {error}") from None
+    try:
+        found = _beside(_decode(value), name)
+    except ValidationError as error:
+        raise PolicyError(f"the policy `{name}` is not valid: {error}") from None
     _check_rules(found, name)
     return found
+
+
+def _decode(value: object) -> PolicyFile:
+    """The gate reads policies too: what is faulty is asked of pydantic only when something is."""
+    try:
+        return decode(PolicyFile, value)
+    except ValidationError:
+        from ..models.documents import validate
+
+        return validate(PolicyFile, value)
 
 
 def _beside(policy: PolicyFile, name: str) -> PolicyFile:

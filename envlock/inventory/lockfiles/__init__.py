@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from .base import LockFile, LockFileError, Pin, Target, read_text
+from .base import LockFile, LockFileError, Pin, Target, missing, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ def read(path: str, target: Target | None = None) -> LockFile:
 
 
 def _reader(kind: str) -> Callable[[str, str, Target], LockFile]:
-    from . import conda, pip
-
+    try:
+        from . import conda, pip
+    except ImportError:
+        raise missing("packaging", "reading a lock file") from None
     return {
         "requirements.txt": pip.read_requirements,
         "pylock.toml": pip.read_pylock,

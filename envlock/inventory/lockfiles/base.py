@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from ...models.errors import DependencyMissing, FileAccessError, InputError
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 64
 #: Values, aliases counted as what they stand for; the largest lock files have 500,000.
 _MAX_NODES = 4_000_000
-_SEPARATORS = re.compile(r"[-_.]+")
 
 #: Real lock files of large projects have 5 MB.
 SIZE_LIMIT = 1 << 26
@@ -28,11 +26,6 @@ SIZE_LIMIT = 1 << 26
 
 class LockFileError(InputError):
     """A lock file that is damaged, or no lock file at all."""
-
-
-def normalise(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return _SEPARATORS.sub("-", name).lower()
 
 
 class Target:
@@ -101,8 +94,10 @@ class Pin:
         sha256: str | None = None,
         source: str | None = None,
     ) -> None:
+        from packaging.utils import canonicalize_name
+
         self.manager = manager  # "pip" or "conda"
-        self.name = normalise(name) if manager == "pip" else name.lower()
+        self.name = canonicalize_name(name) if manager == "pip" else name.lower()
         self.version = version  # None: only constrained, see `specifier`
         self.specifier = specifier  # ">=1.24,<2"
         self.build = build  # conda's build string
@@ -138,11 +133,10 @@ class LockFile:
         self.python = python  # the interpreter it asks for, ">=3.9"
 
 
-def missing(module: str, extra: str, kind: str) -> DependencyMissing:
-    """The error for a reader's library that is not installed."""
+def missing(module: str, doing: str) -> DependencyMissing:
+    """The error for a library that is not installed; `doing` is what needs it."""
     return DependencyMissing(
-        f"reading `{kind}` needs the Python package `{module}`",
-        hint=f"pip install 'tf-envlock[{extra}]'",
+        f"{doing} needs the Python package `{module}`", hint="pip install 'tf-envlock[locks]'"
     )
 
 
@@ -154,7 +148,7 @@ def parse_toml(path: str, text: str) -> dict[str, Any]:
         try:
             import tomli as tomllib
         except ImportError:
-            raise missing("tomli", "locks", path) from None
+            raise missing("tomli", f"reading `{path}`") from None
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, and numbers of thousands of digits
@@ -166,7 +160,7 @@ def parse_yaml(path: str, text: str) -> dict[str, Any]:
     try:
         import yaml
     except ImportError:
-        raise missing("PyYAML", "locks", path) from None
+        raise missing("PyYAML", f"reading `{path}`") from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _limit_nodes(path, yaml.parse(text, Loader=loader))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..urls import clean_url
-from .base import LockFile, LockFileError, Pin, holds, items, parse_yaml, string, table
+from .base import LockFile, LockFileError, Pin, holds, items, missing, parse_yaml, string, table
 from .pip import parse_requirement, pin_of
 
 TYPE_CHECKING = False
@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     from .base import Target
 
 _ARCHIVE = re.compile(r"(?:\.conda|\.tar\.bz2)\Z")
-# A conda match specification as environment files have them; brackets are conda's long form.
-_SPEC = re.compile(
-    r"^(?:(?P<channel>[^\s:]+)::?)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<rest>.*)$"
-)
-_BRACKETS = re.compile(r"\[(.*)\]\s*\Z")
-_KEY = re.compile(r"(\w+)\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^,\s]+))")
+#: Characters of one specification; py-rattler's parser exhausts the stack at 5,000 parentheses.
+_MAX_SPEC = 1000
+_EXACT = re.compile(r"==([^,|*]+)\Z")
 
 
 def split_archive(url: str) -> tuple[str, str, str] | None:
@@ -71,47 +68,31 @@ def read_environment(path: str, text: str, target: Target) -> LockFile:
 
 
 def _spec(path: str, text: str) -> Pin:
-    keys: dict[str, str] = {}
-    brackets = _BRACKETS.search(text)
-    if brackets:
-        for pair in _KEY.finditer(brackets[1]):
-            keys[pair[1]] = pair[2] or pair[3] or pair[4] or ""
-        text = text[: brackets.start()]
-    match = _SPEC.match(text.strip())
-    if match is None:
-        raise LockFileError(f"`{path}`: `{text:.80}` is no conda specification")
-    version, specifier, build = _version(match["rest"].strip())
-    if "version" in keys:
-        version, specifier, _ = _version(keys["version"])
-    channel = keys.get("channel") or match["channel"]
+    """What a match specification fixes: a version, or a range only."""
+    try:
+        from rattler import MatchSpec
+        from rattler.exceptions import InvalidMatchSpecError
+    except ImportError:
+        raise missing("py-rattler", f"reading `{path}`") from None
+    if len(text) > _MAX_SPEC:
+        raise LockFileError(f"`{path}`: a specification has more than {_MAX_SPEC} characters")
+    try:
+        spec = MatchSpec(text)
+    except InvalidMatchSpecError as error:
+        raise LockFileError(
+            f"`{path}`: `{text:.80}` is no conda specification: {error!s:.200}"
+        ) from None
+    wanted, build, channel = spec.version, spec.build, spec.channel
+    exact = _EXACT.match(wanted or "")
     return Pin(
         "conda",
-        match["name"],
-        version,
-        specifier=specifier,
-        build=keys.get("build") or build,
-        channel=channel.rpartition("/")[2] if channel else None,
-        sha256=keys.get("sha256"),
+        spec.name.normalized,
+        exact[1] if exact else None,
+        specifier=None if exact or wanted == "*" else wanted,
+        build=None if build is None or "*" in build else build,
+        channel=None if channel is None else (channel.name or "").rpartition("/")[2] or None,
+        sha256=None if spec.sha256 is None else spec.sha256.hex(),
     )
-
-
-def _version(rest: str) -> tuple[str | None, str | None, str | None]:
-    """(exact version, constraint, build) of what follows the name."""
-    if not rest or rest == "*":
-        return None, None, None
-    three = re.match(r"^={1,2}\s*([^=<>!~,|*\s]+)=([^=\s]+)$", rest)
-    spaced = re.match(r"^={0,2}\s*([0-9][^=<>!~,|*\s]*)\s+([^=<>\s]+)$", rest)
-    both = three or spaced
-    if both:
-        return both[1], None, None if "*" in both[2] else both[2]
-    exact = re.match(r"^==\s*([^=<>!~,|*\s]+)$", rest)
-    if exact:
-        return exact[1], None, None
-    # One `=` is a prefix match in conda: numpy=1.26 takes 1.26.4.
-    fuzzy = re.match(r"^=\s*([^=<>!~,|*\s]+?)(?:\.?\*)?$", rest)
-    if fuzzy:
-        return None, f"={fuzzy[1]}", None
-    return None, rest, None
 
 
 # --- explicit list -------------------------------------------------------------------------------

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import re
 
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from ..urls import clean_url
 from .base import (
     LockFile,
@@ -13,7 +17,6 @@ from .base import (
     holds,
     items,
     missing,
-    normalise,
     parse_toml,
     read_text,
     string,
@@ -24,8 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
-
-    from packaging.requirements import Requirement
 
     from .base import Target
 
@@ -124,11 +125,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parse_requirement(text: str) -> Requirement | None:
-    """A requirement of PEP 508; None for what is none. Raises `DependencyMissing`."""
-    try:
-        from packaging.requirements import InvalidRequirement, Requirement
-    except ImportError:
-        raise missing("packaging", "locks", "requirements.txt") from None
+    """A requirement of PEP 508; None for what is none."""
     try:
         return Requirement(text)
     except InvalidRequirement:
@@ -164,7 +161,7 @@ def read_pylock(path: str, text: str, target: Target) -> LockFile:
     try:
         from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
     except ImportError:
-        raise missing("packaging>=26", "locks", "pylock.toml") from None
+        raise missing("packaging>=26", f"reading `{path}`") from None
     content = parse_toml(path, text)
     try:
         lock = Pylock.from_dict(content)
@@ -238,7 +235,7 @@ def _uv_reachable(packages: list[dict[str, Any]], target: Target) -> list[dict[s
     """The packages that the project needs on the target; all, where no root can be told."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for package in packages:
-        by_name.setdefault(normalise(string(package.get("name")) or ""), []).append(package)
+        by_name.setdefault(canonicalize_name(string(package.get("name")) or ""), []).append(package)
     local = {"virtual", "editable"}
     queue = [(p, frozenset[str]()) for p in packages if local & set(table(p.get("source")))]
     if not queue:
@@ -260,7 +257,7 @@ def _uv_reachable(packages: list[dict[str, Any]], target: Target) -> list[dict[s
                 continue
             more = frozenset(e for e in items(dependency.get("extra")) if isinstance(e, str))
             version = string(dependency.get("version"))
-            for found in by_name.get(normalise(string(dependency.get("name")) or ""), []):
+            for found in by_name.get(canonicalize_name(string(dependency.get("name")) or ""), []):
                 if version is not None and found.get("version") != version:
                     continue
                 if version is None and not _any_marker(found.get("resolution-markers"), target):
@@ -277,10 +274,6 @@ def _any_marker(markers: object, target: Target) -> bool:
 def _marker(text: str | None, target: Target) -> bool:
     if text is None:
         return True
-    try:
-        from packaging.markers import InvalidMarker, Marker
-    except ImportError:
-        raise missing("packaging", "locks", "uv.lock") from None
     try:
         return holds(Marker(text), {**target.markers(), "extra": ""})
     except InvalidMarker:

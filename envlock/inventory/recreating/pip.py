@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 
-from ...models.errors import UsageError, printable
+from ...models.errors import InputError, UsageError, printable
 from ...models.versions import minor
 from .plan import Item, LeftOut, Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from ..index import IndexFile, PackageIndex
+
+_BY_PIP = "pip install -r pylock.toml (pip 26.1 or later), "
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 def comment(text: str) -> str:
@@ -103,7 +108,16 @@ def _conda_left_out(plan: Plan) -> list[LeftOut]:
 
 
 def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
-    """PEP 751: every package with its file's address and digest, which the index tells."""
+    """PEP 751: every package with its file's address and digest, which the index tells.
+
+    Raises `DependencyMissing` without packaging 26, `InputError` for what PEP 751 does not allow.
+    """
+    try:
+        from packaging.pylock import Pylock, PylockValidationError
+    except ImportError:
+        from ..lockfiles.base import missing
+
+        raise missing("packaging>=26", "writing pylock.toml") from None
     if not plan.pip:
         raise UsageError(
             "there is no pip package to write into pylock.toml",
@@ -121,68 +135,75 @@ def pylock(plan: Plan, index: PackageIndex | None) -> tuple[str, list[LeftOut]]:
     files = {} if index is None else index.find_all(wanted)
     blocks = []
     for item in plan.pip:
-        if item.source is not None:
-            block = _from_source(item)
-        else:
-            block = _from_index(item, choose(item, files.get(item.name, [])), index)
-        if block is None:
-            left_out.append(
-                LeftOut(f"{item.name} {item.version}", "no index that was asked has this file")
-            )
-        else:
+        block = _package(item, choose(item, files.get(item.name, [])), index)
+        if block is not None:
             blocks.append(block)
-    lines = [comment(line) for line in plan.header()]
-    lines += ["", 'lock-version = "1.0"', 'created-by = "envlock"']
+            continue
+        left_out.append(
+            LeftOut(f"{item.name} {item.version}", "no index that was asked has this file")
+        )
+    table: dict[str, Any] = {"lock-version": "1.0"}
     if plan.python is not None:
-        lines.insert(-1, f'requires-python = "=={minor(plan.python)}.*"')
+        table["requires-python"] = f"=={minor(plan.python)}.*"
+    table["created-by"] = "envlock"
+    try:
+        Pylock.from_dict({**table, "packages": blocks})
+    except PylockValidationError as error:
+        raise InputError(f"pylock.toml cannot hold this environment: {error!s:.300}") from None
+    text = [comment(line) for line in plan.header()]
+    # pip wants a digest of everything in a lock, and a checkout has none.
+    by_pip = "" if any("vcs" in block for block in blocks) else _BY_PIP
+    text += [comment(f"{by_pip}uv pip sync pylock.toml"), "", *_assignments(table)]
     for block in blocks:
-        lines += ["", "[[packages]]", *block]
-    lines += left_out_lines(left_out)
-    return "\n".join(lines) + "\n", left_out
+        text += ["", "[[packages]]", *_assignments(block)]
+    text += left_out_lines(left_out)
+    return "\n".join(text) + "\n", left_out
 
 
-def _quoted(text: str) -> str:
+def _assignments(table: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key if _BARE.match(key) else _toml(key)} = {_toml(value)}"
+        for key, value in table.items()
+    ]
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it on one line, a list of tables on several."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_assignments(value))} }}"
+    if isinstance(value, list):
+        return "".join(["[\n", *(f"    {_toml(one)},\n" for one in value), "]"])
     # A TOML basic string has JSON's escapes, DEL aside.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _from_index(
+def _package(
     item: Item, chosen: list[IndexFile], index: PackageIndex | None
-) -> list[str] | None:
+) -> dict[str, Any] | None:
+    """One package of a lock; None where there is no file with a digest."""
+    head: dict[str, Any] = {"name": item.name}
+    # PEP 751: a version must not be stated where a checkout could change it.
+    version = {"version": item.version} if item.version else {}
+    url = item.package.direct_url
+    if item.source is not None and url is not None:
+        below = {"subdirectory": url.subdirectory} if url.subdirectory else {}
+        if url.kind == "vcs":
+            return {
+                **head,
+                "vcs": {"type": url.vcs, "url": url.url, "commit-id": url.commit, **below},
+            }
+        if not url.hashes:
+            return None
+        archive = {"url": url.url, "hashes": dict(sorted(url.hashes.items())), **below}
+        return {**head, **version, "archive": archive}
     usable = [file for file in chosen if file.sha256]
     if not usable or index is None:
         return None
-    lines = [f"name = {_quoted(item.name)}", f"version = {_quoted(item.version)}"]
-    lines.append(f"index = {_quoted(index.shown)}")
-    wheels = [file for file in usable if file.tags]
-    lines += [f"sdist = {_file(file)}" for file in usable if not file.tags][:1]
-    if wheels:
-        lines += ["wheels = [", *(f"    {_file(file)}," for file in wheels), "]"]
-    return lines
-
-
-def _file(file: IndexFile) -> str:
-    name, url = _quoted(file.name), _quoted(file.shown_url)
-    return f'{{ name = {name}, url = {url}, hashes = {{ sha256 = "{file.sha256}" }} }}'
-
-
-def _from_source(item: Item) -> list[str] | None:
-    url = item.package.direct_url
-    assert url is not None
-    assert url.url is not None
-    lines = [f"name = {_quoted(item.name)}"]
-    if url.kind == "vcs":
-        fields = [f"type = {_quoted(url.vcs or '')}", f"url = {_quoted(url.url)}"]
-        fields.append(f"commit-id = {_quoted(url.commit or '')}")
-        if url.subdirectory:
-            fields.append(f"subdirectory = {_quoted(url.subdirectory)}")
-        # PEP 751: a version must not be stated where the checkout could change it.
-        return [*lines, f"vcs = {{ {', '.join(fields)} }}"]
-    if not url.hashes:
-        return None
-    hashes = ", ".join(f"{name} = {_quoted(value)}" for name, value in sorted(url.hashes.items()))
-    fields = [f"url = {_quoted(url.url)}", f"hashes = {{ {hashes} }}"]
-    if url.subdirectory:
-        fields.append(f"subdirectory = {_quoted(url.subdirectory)}")
-    lines.append(f"version = {_quoted(item.version)}")
-    return [*lines, f"archive = {{ {', '.join(fields)} }}"]
+    block = {**head, **version, "index": index.shown}
+    for file in usable:
+        entry = {"name": file.name, "url": file.shown_url, "hashes": {"sha256": file.sha256}}
+        if file.tags:
+            block.setdefault("wheels", []).append(entry)
+        else:
+            block.setdefault("sdist", entry)
+    return block

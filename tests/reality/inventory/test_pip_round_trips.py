@@ -155,12 +155,35 @@ def test_requirements_with_hashes(world: World, installer: str, tmp_path: Path) 
 def test_pylock(world: World, as_json: bool, tmp_path: Path) -> None:
     world.index.as_json = as_json
     target = world.recreate("pylock", "--index", world.index.url)
+    # pip refuses a lock with a checkout in it.
+    assert "\n# uv pip sync pylock.toml\n" in target.read_text()
     env = new_venv(tmp_path / "env")
     run(
         *(*uv(), "pip", "sync", "--quiet", "--preview", "--python", env / "bin/python"),
         *("--no-index", target),
     )
     check_same(world, env)
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_pylock_without_a_checkout(world: World, installer: str, tmp_path: Path) -> None:
+    """With the commands that the file's own comment names."""
+    clean = new_venv(tmp_path / "clean")
+    pip_install(clean, "alpha==1.0", "gamma-thing", "native", index=world.index.url)
+    target = tmp_path / "pylock.toml"
+    answer = world.envlock(
+        *("recreate", clean, "--as", "pylock", "--index", world.index.url, "-o", target)
+    )
+    assert answer.returncode == 0, answer.stderr
+    told = "# pip install -r pylock.toml (pip 26.1 or later), uv pip sync pylock.toml\n"
+    assert told in target.read_text()
+    env = new_venv(tmp_path / "env")
+    if installer == "pip":
+        pip_install(env, "-r", target)
+    else:
+        sync = ("pip", "sync", "--quiet", "--preview", "--python", env / "bin/python", "--no-index")
+        run(*uv(), *sync, target)
+    assert snapshot(env).digests.packages == snapshot(clean).digests.packages
 
 
 def test_pylock_is_valid(world: World) -> None:

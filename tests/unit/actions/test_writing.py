@@ -15,7 +15,7 @@ import pytest
 
 from envlock.actions import stamp_writing as writing
 from envlock.actions.stamp_writing import write_stamp
-from envlock.binary.elf import ElfFile
+from envlock.binary.elf import ElfFile, append
 from envlock.binary.elf.append import plan_append
 from envlock.binary.elf.notes import find_stamp
 from envlock.files import copying
@@ -351,6 +351,30 @@ def test_a_disk_that_returns_other_bytes_is_noticed(
     with pytest.raises(WriteError, match="read back, the new file is not what was written"):
         write_stamp(plugin, None, PAYLOAD)
     assert plugin.read_bytes() == before
+
+
+def test_what_only_our_own_reader_finds_is_not_written(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer's mistake that our reader forgives: the section is not marked as one of notes."""
+    before = plugin.read_bytes()
+    monkeypatch.setattr(append, "SHT_NOTE", 1)
+    with pytest.raises(WriteError) as caught:
+        write_stamp(plugin, None, PAYLOAD)
+    assert "envlock reads the new stamp back, but pyelftools finds none" in caught.value.message
+    assert plugin.read_bytes() == before
+    assert leftovers(plugin.parent) == []
+
+
+def test_without_pyelftools_the_stamp_is_written_and_it_says_so(plugin: Path) -> None:
+    code = (
+        "import sys; sys.modules['elftools'] = None\n"
+        "from envlock.actions.stamp_writing import write_stamp\n"
+        f"print(*write_stamp(sys.argv[1], None, {PAYLOAD!r}).notes)"
+    )
+    told = run(sys.executable, "-c", code, plugin)
+    assert "pyelftools, the second one, cannot be imported here" in told
+    assert stamped(plugin)
 
 
 @pytest.mark.parametrize("step", ["copy", "rename"])

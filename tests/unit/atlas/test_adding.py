@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -389,16 +390,31 @@ def damage(content: bytes, how: str) -> bytes:
         "cut": content[:5000],
         "newer": content[:8] + b"\x63" + content[9:],
         "list": content.replace(b'"releases"', b'"relieves"'),
+        "field": content.replace(b'"global_scope":', b'"global_scoop":'),
+        # As long as it was, for the sections behind it.
+        "listed": re.sub(
+            rb'"headers":{[^}]*}',
+            lambda m: b'"headers":[' + b" " * (len(m[0]) - 12) + b"]",
+            content,
+        ),
     }[how]
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "cut", "newer", "list", "missing"])
+DAMAGE = {
+    "empty": "", "text": "", "cut": "", "newer": "", "missing": "",
+    "listed": "$.headers: Input should be an object",
+    "list": "its list of releases, at `$` ('releases')",
+    "field": "its list of releases, at `$.releases[0]` ('global_scope')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_added_atlas_is_one_line(world: World, tmp_path: Path, how: str) -> None:
     path = tmp_path / "bad.atlas"
     if how != "missing":
         path.write_bytes(damage(world.atlases[1].read_bytes(), how))
     done = world.run("atlas", "list", atlas=str(path))
-    one_line(done, 3, str(path))
+    one_line(done, 3, str(path), DAMAGE[how])
     assert done.stdout == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,13 +168,65 @@ def test_environment_yml(tmp_path: Path) -> None:
     found = pins(path)
     python = found["python"]
     assert (python.version, python.build) == ("3.11.7", "hab00c5b_1_cpython")
-    assert (found["numpy"].version, found["numpy"].specifier) == (None, "=1.26")
+    assert (found["numpy"].version, found["numpy"].specifier) == (None, "1.26.*")
     assert found["scipy"].specifier == ">=1.10,<2"
     assert (found["zlib"].version, found["zlib"].channel) == ("1.2.13", "conda-forge")
     assert (found["spaced"].version, found["spaced"].build) == ("1.0", "h1_0")
     assert (found["long"].specifier, found["long"].build) == (">=2", "h7")
     assert (found["tensorflow-cpu"].manager, found["tensorflow-cpu"].version) == ("pip", "2.15.1")
     assert len(read(str(path), TARGET).notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("numpy 1.26.4", ("numpy", "1.26.4", None, None, None)),
+        ("NumPy=1.26.4=*", ("numpy", "1.26.4", None, None, None)),
+        ("numpy 1.26.* *_cpu", ("numpy", None, "1.26.*", None, None)),
+        ("numpy >=1.2,<3|=4", ("numpy", None, ">=1.2,<3|4.*", None, None)),
+        ("numpy *", ("numpy", None, None, None, None)),
+        ("https://host.example/t/tk-123/chan/linux-64::a==1", ("a", "1", None, None, "chan")),
+        ("a[version='==1', build=h7_0, sha256=" + "0a" * 32 + "]", ("a", "1", None, "h7_0", None)),
+    ],
+)
+def test_specifications_of_conda(text: str, told: tuple[str | None, ...], tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text(f'dependencies: ["{text}"]\n')
+    (pin,) = read(str(path), TARGET).pins
+    assert (pin.name, pin.version, pin.specifier, pin.build, pin.channel) == told
+    assert pin.sha256 == ("0a" * 32 if "sha256" in text else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("=1", "is no conda specification: missing package name"),
+        ("python=3.9[md5=12]", "is no conda specification"),
+        # Its parser recurses: this one would end the process.
+        ("numpy " + "(" * 50_000 + "1" + ")" * 50_000, "has more than 1000 characters"),
+    ],
+)
+def test_faulty_specifications_of_conda(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text(f"dependencies: ['{text}']\n")
+    with pytest.raises(LockFileError, match=told) as caught:
+        read(str(path), TARGET)
+    assert len(caught.value.message) < 500
+
+
+def test_a_reader_that_is_not_installed(tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text("dependencies: [numpy]\n")
+    code = (
+        "import sys; sys.modules['rattler'] = None\n"
+        "from envlock.inventory.lockfiles import read\n"
+        "from envlock.models.errors import DependencyMissing\n"
+        "try: read(sys.argv[1])\n"
+        "except DependencyMissing as error: print(error)"
+    )
+    told = run(sys.executable, "-c", code, path)
+    assert "environment.yml` needs the Python package `py-rattler`" in told
+    assert "pip install 'tf-envlock[locks]'" in told
 
 
 def test_pixi_lock_written_by_rattler(tmp_path: Path) -> None:

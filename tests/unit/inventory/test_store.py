@@ -218,7 +218,7 @@ def test_a_compressed_bomb_is_refused(
 
     from envlock.inventory import store as module
 
-    monkeypatch.setattr(module, "SNAPSHOT_LIMIT", 100_000)
+    monkeypatch.setattr(module, "SIZE_LIMIT", 100_000)
     path = tmp_path / "history.sqlite3"
     with Store(str(path), create=True) as store:
         entry = store.save("x", "/env", taken)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError as PydanticError
 
-from envlock.models.documents import DOCUMENTS
+from envlock.models.manifest import Owner
 from envlock.models.record import FieldType, Record, ValidationError, decode, encode, field_types
-from envlock.models.schema import model_for
+from envlock.models.schema import MAX_TABLE, validate
+from envlock.models.snapshot import DirectUrl, Packages, Snapshot
+from tests.support.elves import PEAK, run
+from tools.schemas import DOCUMENTS
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +28,7 @@ scalars = st.one_of(
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(st.characters(codec=None), max_size=8),
+    st.sampled_from(["\ud800", "a\udfff"]),
 )
 anything = st.recursive(
     scalars,
@@ -96,18 +101,16 @@ def damage(data: st.DataObject, value: dict[str, Any]) -> None:
         holder["an unknown key"] = data.draw(anything)
 
 
-def both(record: type[Record], value: Any) -> tuple[bool, bool]:
+def reading(reader: Callable[[type[Record], Any], Record], record: type[Record], value: Any) -> Any:
     try:
-        decode(record, value)
-        lean = True
+        return reader(record, value)
     except ValidationError:
-        lean = False
-    try:
-        model_for(record).model_validate(value)
-        full = True
-    except PydanticError:
-        full = False
-    return lean, full
+        return None
+
+
+def both(record: type[Record], value: Any) -> tuple[Any, Any]:
+    """What each reader makes of a value, None where it refuses."""
+    return reading(decode, record, value), reading(validate, record, value)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.__name__)
@@ -117,8 +120,9 @@ def test_valid_documents_are_accepted_and_round_trip(
     record: type[Record], data: st.DataObject
 ) -> None:
     value = data.draw(document(record))
-    assert both(record, value) == (True, True)
-    decoded = decode(record, value)
+    decoded, full = both(record, value)
+    assert decoded is not None
+    assert decoded == full
     again = decode(record, json.loads(json.dumps(encode(decoded))))
     assert again == decoded
     assert decode(record, encode(decoded, sparse=True)) == decoded
@@ -140,3 +144,41 @@ def test_damaged_documents_get_the_same_verdict(record: type[Record], data: st.D
 def test_arbitrary_json_gets_the_same_verdict(record: type[Record], value: Any) -> None:
     lean, full = both(record, value)
     assert lean == full
+
+
+@pytest.mark.parametrize(
+    ("record", "value", "told"),
+    [
+        (Snapshot, [], "$: Input should be an object"),
+        (Owner, {"manager": "pip", "name": "a"}, "$.version: Field required"),
+        (Owner, {"manager": "apt", "name": 1, "version": "1"}, "$.manager: Input should be 'pip' or "
+         "'conda' (and 1 more)"),
+        (Packages, {"pip": [{"name": "a", "version": "1"}, {"name": "b", "version": 2}] * 9},
+         "$.pip[1].version: Input should be a valid string"),
+        (Owner, {"manager": "pip", "name": "\ud800", "version": "1"},
+         "$.name: a lone surrogate is not text"),
+        (DirectUrl, {"kind": "vcs", "hashes": {"sha256": 5}}, "$.hashes.sha256: Input should be a "
+         "valid string"),
+        (DirectUrl, {"kind": "vcs", "hashes": dict.fromkeys(map(str, range(MAX_TABLE + 1)), 0)},
+         f"$.hashes: more than {MAX_TABLE} entries"),
+    ],
+)  # fmt: skip
+def test_pydantic_names_the_faulty_place(record: type[Record], value: Any, told: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        validate(record, value)
+    assert str(caught.value) == told
+
+
+def test_a_list_of_millions_of_faults_costs_what_one_costs() -> None:
+    """Each fault that pydantic reports has 400 bytes, and each element here has one."""
+    code = (
+        "from envlock.models.record import ValidationError\n"
+        "from envlock.models.schema import validate\n"
+        "from envlock.models.snapshot import Snapshot\n"
+        "value = {'format': 'envlock.snapshot/1', 'generator': 'x', 'plugins': [0] * 5_000_000}\n"
+        "try: validate(Snapshot, value)\n"
+        "except ValidationError as problem: print(problem)\n" + PEAK
+    )
+    told, _, peak = run(sys.executable, "-c", code).strip().rpartition("\n")
+    assert told.startswith("$.plugins[0]: ")
+    assert int(peak) < 250 << 10

@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from envlock.models.documents import DOCUMENTS, schema_text
 from envlock.models.record import Record
+from tools.schemas import DOCUMENTS, schema_text
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 
