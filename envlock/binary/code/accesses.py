@@ -117,10 +117,7 @@ def read(elf: ElfFile) -> Code:
     try:
         from capstone import CS_ARCH_X86, CS_MODE_64, Cs
     except ImportError:
-        raise DependencyMissing(
-            "reading machine code needs the package `capstone`",
-            hint="python -m pip install capstone",
-        ) from None
+        raise missing() from None
     engine = Cs(CS_ARCH_X86, CS_MODE_64)
     engine.skipdata = True
     code = Code()
@@ -130,6 +127,14 @@ def read(elf: ElfFile) -> Code:
         code.spilling += _spills(raw)
         _Sweep(code, names, start).run(engine.disasm_lite(raw, start))
     return code
+
+
+def missing() -> DependencyMissing:
+    """The error where there is no disassembler."""
+    return DependencyMissing(
+        "reading machine code needs the package `capstone`",
+        hint="python -m pip install capstone",
+    )
 
 
 def _spills(raw: bytes) -> bool:

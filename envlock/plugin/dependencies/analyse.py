@@ -107,10 +107,16 @@ class Evidence:
         if elf.machine != "x86_64":
             self.limits.append(f"machine code: only x86_64 is read, this is {elf.machine}")
             return None
+        from ...binary import code as machine_code
         from ...binary.code import accesses as machine
 
         try:
-            found = machine.read(elf)
+            if machine_code.own_process:
+                found = machine.read(elf)
+            else:
+                from ...binary.code.apart import read_apart
+
+                found = read_apart(elf)
         except DependencyMissing as error:
             self.limits.append(f"machine code: {error.message}")
             return None

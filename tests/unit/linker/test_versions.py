@@ -170,8 +170,8 @@ def test_a_version_of_a_library_that_is_not_needed(shop: Workshop) -> None:
     at = data.index(b"libe.so\0")
     table = data.index(b"libf.so\0")
     assert at != table
-    from envlock.binary.elf.dynamic import DT_NEEDED, Dynamic
-    from envlock.binary.elf.file import ElfFile
+    from envlock.binary.elf.dynamic import DT_NEEDED
+    from envlock.binary.elf.file import Dynamic, ElfFile
 
     with ElfFile.open(plugin) as elf:
         offsets = Dynamic(elf).values(DT_NEEDED)
