@@ -33,12 +33,12 @@ def read_apart(elf: ElfFile) -> Code:
     Raises `DependencyMissing` where the disassembler or a child is not to be had, `ElfError` for
     damaged tables.
     """
-    from importlib.util import find_spec
-
-    spec = find_spec("capstone")
-    if spec is None or spec.origin is None:
+    # `importlib.util` would import `typing`.
+    found = (finder.find_spec("capstone", None) for finder in sys.meta_path)
+    origin = next((spec.origin for spec in found if spec is not None), None)
+    if origin is None:
         raise missing()
-    folders = [_above(__file__, 4), _above(spec.origin, 2)]
+    folders = [_above(__file__, 4), _above(origin, 2)]
     kind, content = _ask(elf, folders)
     if kind == "damaged":
         raise ElfError(str(content))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from .templates import source_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +32,6 @@ _NEW_STRING = "NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 _STD_VIEW = "St17basic_string_viewIcSt11char_traitsIcEE"
 _ABSL_VIEW = re.compile(r"N4absl(?:1[24]lts_[\d_]{8,10})?11string_viewE")
 _SUBSTITUTION = re.compile(r"S[0-9A-Z]*_")
-_SOURCE_NAME = re.compile(r"(\d+)")
 _FRAMEWORK_SCOPES = (
     "10tensorflow",
     "3tsl",
@@ -104,25 +105,14 @@ def qualified_prefix(name: str) -> str | None:
 
     `_ZN10tensorflow8OpKernel11TraceStringE...` gives `_ZN10tensorflow8OpKernel11TraceString`.
     """
-    head = re.match(r"_ZN[rVK]*(?:St)?", name)
+    head = re.match(r"_ZN[rVK]*(?:St)?|_Z(?=\d)", name)
     if head is None:
-        head = re.match(r"_Z(?=\d)", name)
-        if head is None:
-            return None
-    at = head.end()
-    parts = 0
-    while True:
-        found = _SOURCE_NAME.match(name, at)
-        if found is None:
-            break
-        at = found.end() + int(found[1])
-        parts += 1
-        if at > len(name):
-            return None
-        if name[:3] == "_Z" + found[1][:1]:
-            break
-    if parts == 0:
         return None
+    parts, at = source_names(name, head.end())
+    if not parts or name[at : at + 1].isdigit():
+        return None
+    if len(head[0]) == 2:  # not nested: what follows the name is its parameters
+        at = name.index(parts[0], 2) + len(parts[0])
     # A constructor or destructor is told by its class only.
     tail = re.compile(r"[CD][0-9]").match(name, at)
     return name[: tail.end()] if tail else name[:at]

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 from ...binary.code.accesses import function_starts
 from ...binary.debug.classes import normalise
+from ...binary.names.templates import special_member
 from ...models.dependencies import Dependencies
 from ...models.errors import DependencyMissing, ElfError
 from . import code, debuginfo, imports
@@ -149,7 +150,7 @@ class Evidence:
         for cls, kind in _KINDS:
             wanted = code.component(cls)
             if cls in bases or any(
-                wanted in name and imports.special_member(name) for name in self.symbols.imported
+                wanted in name and special_member(name) for name in self.symbols.imported
             ):
                 found.add(kind)
         if not any("tensorflow" in name for name in self.symbols.imported) and any(
