@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from ...binary.code.accesses import function_starts
+from ...binary.code.calls import function_starts
 from ...binary.debug.classes import normalise
 from ...binary.names.templates import special_member
 from ...models.dependencies import Dependencies

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from envlock.binary.code import accesses, apart
+from envlock.binary.code.calls import PT_GNU_EH_FRAME
 from envlock.binary.elf.file import ElfFile
 from envlock.models.errors import DependencyMissing, ElfError
 
@@ -50,7 +51,7 @@ def test_the_child_finds_the_same(elf: ElfFile) -> None:
 def test_a_damaged_file_is_named_as_it_was_given(plugin: Path) -> None:
     data = bytearray(plugin.read_bytes())
     with ElfFile.open(plugin) as elf:
-        header = next(s for s in elf.segments if s.type == accesses.PT_GNU_EH_FRAME)
+        header = next(s for s in elf.segments if s.type == PT_GNU_EH_FRAME)
     data[header.offset + 8 : header.offset + 12] = b"\xff" * 4
     plugin.write_bytes(data)
     with ElfFile.open(plugin) as elf, pytest.raises(ElfError) as child:
@@ -107,7 +108,9 @@ def test_an_interrupted_check_leaves_no_child(
     elf: ElfFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "python"
-    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nkill -INT {os.getpid()}\nexec sleep 600\n")
+    program.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path}/pid\nkill -INT {os.getpid()}\nexec sleep 600\n"
+    )
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
