@@ -82,8 +82,8 @@ def _ask(elf: ElfFile, folders: list[str]) -> tuple[str, object]:
             setsigmask=[],
             setsigdef=[SIGALRM],
         )
-        os.close(writing)
         opened.remove(writing)
+        os.close(writing)
         data = bytearray()
         while not ended and len(data) <= MAX_ANSWER:
             part = os.read(reading, 1 << 16)
