@@ -1,23 +1,27 @@
-"""What this very process has mapped: glibc's own list, and what `dlsym` finds in it.
+"""What this very process has mapped: glibc's own list, and the global scope.
 
-The public part of `struct link_map` (link.h) gives path, order and dynamic section of every
-object.
+The public part of `struct link_map` (link.h) gives path, order and dynamic section of every object.
+It is read through /proc/self/mem, so that nothing new is mapped by looking: `ctypes` would map itself
+and libffi. Where the kernel refuses (a process that cannot be traced), `ctypes` reads after all.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import struct
 
 from ..binary.elf.dynamic import DT_SONAME, DT_STRSZ, DT_STRTAB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
-    import struct
     from collections.abc import Callable, Sequence
 
     from .namespace import LoadedObject
+
+    #: Up to so many bytes of this process's memory at an address; fewer at the end of a mapping.
+    Memory = Callable[[int, int], bytes]
 
 #: What the kernel writes behind the path of a file that has no name any more.
 DELETED = " (deleted)"
@@ -26,17 +30,33 @@ MAX_OBJECTS = 1 << 16
 #: The smallest page of any machine, in bytes, and how many of them a dynamic section may take.
 PAGE = 4096
 MAX_DYNAMIC = 32
+#: Bytes of dynamic strings that are searched in one go.
+PIECE = 1 << 20
+#: elf.h
+AT_PHDR, AT_PHNUM, PT_DYNAMIC, PT_PHDR, DT_DEBUG = 3, 5, 2, 6, 21
+_WORD = struct.calcsize("@N")
+_PAIR = struct.Struct("@2N")  # an `Elf_Dyn`, an entry of the auxiliary vector
+_CHAIN = struct.Struct("@4N")  # l_addr, l_name, l_ld, l_next
 
 
 class Link:
-    """One `struct link_map`: path, DT_SONAME, and where in memory its dynamic section and dynamic
-    strings are (addresses and bytes; 0 where unknown)."""
+    """One `struct link_map`: where it is, l_addr, path, DT_SONAME, and where in memory its dynamic section
+    and dynamic strings are (addresses and bytes; 0 where unknown)."""
 
-    __slots__ = ("dynamic", "path", "soname", "strings", "strings_size")
+    __slots__ = ("address", "base", "dynamic", "path", "soname", "strings", "strings_size")
 
     def __init__(
-        self, path: str, dynamic: int, soname: str | None, strings: int, strings_size: int
+        self,
+        address: int,
+        base: int,
+        path: str,
+        dynamic: int,
+        soname: str | None,
+        strings: int,
+        strings_size: int,
     ) -> None:
+        self.address = address
+        self.base = base
         self.path = path
         self.dynamic = dynamic
         self.soname = soname
@@ -45,10 +65,12 @@ class Link:
 
 
 class RunningProcess:
-    """What only the process itself can tell. `links` are the mapped objects behind the executable."""
+    """What only the process itself can tell. `links` are the mapped objects behind the executable,
+    `global_scope` those whose symbols every library sees, None where that is not known."""
 
     def __init__(self, chain: Sequence[Link], main: LoadedObject) -> None:
         self.links = [link for link in chain if link.path]
+        self.global_scope: list[LoadedObject] | None = None
         self._by_path = {link.path or main.path: link for link in reversed(chain)}
 
     def mentions(self, path: str, wanted: bytes) -> bool:
@@ -56,24 +78,32 @@ class RunningProcess:
         link = self._by_path.get(path)
         if link is None or not link.strings_size:
             return True
-        found = self._search(link.strings, link.strings_size, wanted, len(wanted))
-        return found is not None
-
-    @functools.cached_property
-    def _search(self) -> ctypes._NamedFuncPointer:
-        import ctypes
-
-        search: ctypes._NamedFuncPointer = ctypes.CDLL(None).memmem
-        search.restype = ctypes.c_void_p
-        search.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-        return search
+        end = link.strings + link.strings_size
+        with _Reader() as memory:
+            for start in range(link.strings, end, PIECE):
+                size = min(PIECE + len(wanted) - 1, end - start)
+                piece = memory(start, size)
+                if wanted in piece or len(piece) < size:
+                    return True
+        return False
 
     def defines(self, name: bytes, version: bytes | None) -> bool:
-        """Whether the global scope defines (name, version)."""
+        """Whether the global scope defines (name, version) where its files do not say so."""
+        if self._told_by_files:
+            return False
         plain, versioned = self._dlsym
         if version is None:
             return plain(None, name) is not None
         return versioned(None, name, version) is not None
+
+    @functools.cached_property
+    def _told_by_files(self) -> bool:
+        """Whether the global scope is known, and its files are those that are mapped."""
+        return (
+            self.global_scope is not None
+            and not any(name.endswith(DELETED) for _, _, name in self._mappings)
+            and all(loaded.library is not None for loaded in self.global_scope)
+        )
 
     @functools.cached_property
     def _dlsym(self) -> tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer]:
@@ -116,37 +146,118 @@ class RunningProcess:
         return found
 
 
+class _Reader:
+    """This process's memory, as long as the `with` block lasts."""
+
+    def __enter__(self) -> Memory:
+        try:
+            self._file = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            import ctypes
+
+            self._file = -1
+            return ctypes.string_at
+        return self._read
+
+    def __exit__(self, *_: object) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+    def _read(self, address: int, size: int) -> bytes:
+        try:
+            return os.pread(self._file, size, address)
+        except (OSError, OverflowError):
+            return b""
+
+
 def read_link_map() -> list[Link]:
     """Every mapped object in load order, the executable first, with an empty path."""
-    import ctypes
-    import struct
-
-    pair = struct.Struct("@2N")  # an `Elf_Dyn`
-    chain = struct.Struct("@4N")  # l_addr, l_name, l_ld, l_next
-    text = ctypes.string_at
     found = []
-    address = ctypes.CDLL(None)._handle  # the executable's `struct link_map`
-    for _ in range(MAX_OBJECTS):
-        if not address:
-            break
-        base, name, dynamic, address = chain.unpack(text(address, chain.size))
-        path = os.fsdecode(text(name)) if name else ""
-        # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
-        if not path.startswith("linux-"):
-            found.append(Link(path, dynamic, *_strings(text, pair, base, dynamic)))
+    with _Reader() as memory:
+        address = _first_link(memory)
+        for _ in range(MAX_OBJECTS):
+            if not address:
+                break
+            here = address
+            base, name, dynamic, address = _CHAIN.unpack(memory(here, _CHAIN.size))
+            path = os.fsdecode(_string(memory, name)) if name else ""
+            # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
+            if not path.startswith("linux-"):
+                found.append(Link(here, base, path, dynamic, *_strings(memory, base, dynamic)))
     return found
 
 
-def _strings(
-    text: Callable[..., bytes], pair: struct.Struct, base: int, dynamic: int
-) -> tuple[str | None, int, int]:
+def read_global_scope(links: Sequence[Link], rtld_global: int) -> list[Link] | None:
+    """The main program's search list, with what was opened with RTLD_GLOBAL, in lookup order.
+
+    `rtld_global` is the address of `struct rtld_global`, which begins with the first namespace: its
+    objects, their number, its `struct r_scope_elem` (ldsodefs.h: "must remain the first element.
+    Forever."). None where what is read there is not that.
+    """
+    known = {link.address: link for link in links}
+    with _Reader() as memory:
+        try:
+            first, _, scope = struct.unpack("@NI0NN", memory(rtld_global, 3 * _WORD))
+            table, count = struct.unpack("@NI", memory(scope, _WORD + 4))
+            if first != links[0].address or not 0 < count <= MAX_OBJECTS:
+                return None
+            addresses = struct.unpack(f"@{count}N", memory(table, count * _WORD))
+        except struct.error:
+            return None
+    found = [known.get(address) for address in addresses]
+    whole = [link for link in found if link is not None]
+    return whole if len(whole) == count and whole[0] is links[0] else None
+
+
+def _first_link(memory: Memory) -> int:
+    """The address of the executable's `struct link_map`: DT_DEBUG leads to `_r_debug` (link.h)."""
+    try:
+        with open("/proc/self/auxv", "rb", buffering=0) as file:
+            vector = file.readall() or b""
+        auxiliary = dict(_PAIR.iter_unpack(vector))
+        table = auxiliary[AT_PHDR]
+        # p_type, p_flags, p_offset, p_vaddr, ...; the flags stand behind in a 32-bit file.
+        header = struct.Struct("@IIQQ32x" if _WORD == 8 else "@III20x")
+        raw = memory(table, header.size * auxiliary[AT_PHNUM])
+        places = {fields[0]: fields[-1] for fields in header.iter_unpack(raw)}
+        at = table - places[PT_PHDR] + places[PT_DYNAMIC]
+        tag = -1
+        while tag != DT_DEBUG:
+            tag, value = _PAIR.unpack(memory(at, _PAIR.size))
+            if tag == 0:
+                raise KeyError
+            at += _PAIR.size
+        first: int = _PAIR.unpack(memory(value, _PAIR.size))[1]  # r_version, r_map
+    except (OSError, KeyError, struct.error):
+        # ld.so was called with the program as an argument, or it hides what the kernel knows.
+        import ctypes
+
+        first = ctypes.CDLL(None)._handle
+    return first
+
+
+def _string(memory: Memory, address: int) -> bytes:
+    """A string that ends with a NUL; what is read ends with a page, which is mapped."""
+    found = b""
+    for _ in range(PAGE):
+        piece = memory(address, PAGE - address % PAGE)
+        text, end, _ = piece.partition(b"\0")
+        found += text
+        if end or not piece:
+            break
+        address += len(piece)
+    return found
+
+
+def _strings(memory: Memory, base: int, dynamic: int) -> tuple[str | None, int, int]:
     """DT_SONAME, DT_STRTAB and DT_STRSZ of a mapped dynamic section, which is read up to the ends
     of pages: they are mapped."""
     strings = offset = None
     length = 0
     for _ in range(MAX_DYNAMIC):
-        size = (PAGE - dynamic % PAGE) // pair.size * pair.size or pair.size
-        for tag, value in pair.iter_unpack(text(dynamic, size)):
+        size = (PAGE - dynamic % PAGE) // _PAIR.size * _PAIR.size or _PAIR.size
+        raw = memory(dynamic, size)
+        for tag, value in _PAIR.iter_unpack(raw[: len(raw) // _PAIR.size * _PAIR.size]):
             if tag == DT_STRTAB:
                 strings = value
             elif tag == DT_STRSZ:
@@ -164,5 +275,5 @@ def _strings(
     # Most machines relocate the entry in place; where the section is read-only it stays relative.
     if strings < base:
         strings += base
-    soname = None if offset is None else os.fsdecode(text(strings + offset))
+    soname = None if offset is None else os.fsdecode(_string(memory, strings + offset))
     return soname, strings, length

@@ -1,8 +1,8 @@
 """The scope of the running process: glibc's own list of what is mapped (`link_map`).
 
-Whether an object was loaded with RTLD_GLOBAL is not public: where a symbol is not found in
-what was mapped at process start nor in the plugin's own closure, the process itself is asked with
-`dlsym(RTLD_DEFAULT, name)`, which searches exactly the global scope.
+Whether an object was loaded with RTLD_GLOBAL is told by the first words of ld.so's own
+`_rtld_global`. Where these are not as expected, or a mapped file is not what it was, the process
+itself is asked for symbols that are found nowhere else, with `dlsym(RTLD_DEFAULT, name)`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 
 from ..models.errors import EnvironmentUnreadable, InputError
-from .link_map import DELETED, RunningProcess, read_link_map
+from .link_map import DELETED, RunningProcess, read_global_scope, read_link_map
 from .namespace import LoadedObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .library import Library
+    from .link_map import Link
     from .scope import LiveScope
 
 EXECUTABLE = "/proc/self/exe"
@@ -44,13 +47,19 @@ def from_process() -> LiveScope:
         return answer if isinstance(answer, Library) else None
 
     scope.namespace.add(main)
-    process = RunningProcess(read_link_map(), main)
+    chain = read_link_map()
+    process = RunningProcess(chain, main)
+    objects = {chain[0].address: main}
     for link in process.links:
         # A relative path is meant as seen from the folder in which it was opened.
         file = link.path if link.path.startswith("/") else process.file_of(link.path)
-        scope.namespace.add(LoadedObject(link.path, opener=opener, soname=link.soname, file=file))
+        loaded = LoadedObject(link.path, opener=opener, soname=link.soname, file=file)
+        scope.namespace.add(loaded)
+        objects[link.address] = loaded
     scope.startup = _startup(scope)
-    scope.make_global(scope.startup)
+    known = _global_scope(chain, objects, interpreter.path)
+    process.global_scope = known
+    scope.make_global(scope.startup if known is None else known)
     scope.find_framework()
     scope.tunables = _started_with("GLIBC_TUNABLES")
     scope.process = process
@@ -86,6 +95,21 @@ def _is(path: str, status: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path), status)
     except OSError:
         return False
+
+
+def _global_scope(
+    chain: Sequence[Link], objects: dict[int, LoadedObject], interpreter: str
+) -> list[LoadedObject] | None:
+    """What every library sees, in lookup order; None where ld.so is none that is understood."""
+    from .lookup import LookupScope
+
+    for link in chain:
+        library = objects[link.address].library if link.path == interpreter else None
+        found = LookupScope([library]).find(b"_rtld_global") if library is not None else None
+        if found is not None:
+            known = read_global_scope(chain, link.base + found[1].value)
+            return None if known is None else [objects[one.address] for one in known]
+    return None
 
 
 def _started_with(variable: str) -> str:

@@ -167,12 +167,13 @@ def _branch(address: int, word: int) -> int:
     return address + 4 * (offset - ((offset & 0x2000000) << 1))
 
 
-def stub(image: Image, target: int, raw: bytes) -> str:
-    """The symbol that a PLT entry at `target` jumps to, empty where it is none."""
+def slot(target: int, raw: bytes) -> int | None:
+    """The address that a PLT entry at `target` jumps through, None where it is none."""
     at = 4 if raw[:4] == b"\x5f\x24\x03\xd5" else 0  # bti c
     if len(raw) < at + 8:
-        return ""
+        return None
     page, load = struct.unpack_from("<II", raw, at)
     if page & 0x9F000000 != 0x90000000 or load & 0xFFC00000 != 0xF9400000:
-        return ""
-    return image.symbol(_page(target + at, page) + (load >> 10 & 0xFFF) * 8)
+        return None
+    place: int = _page(target + at, page) + (load >> 10 & 0xFFF) * 8
+    return place

@@ -9,13 +9,14 @@ the same function says about p: the named functions it is passed to, the one it 
 from __future__ import annotations
 
 import re
-import struct
 
 from ...models.errors import DependencyMissing, ElfError
 from ..elf.dynamic import DT_JMPREL, DT_PLTRELSZ, DT_RELA, DT_RELASZ
 from ..elf.file import ElfFile
 from ..elf.image import PF_X, PT_LOAD
 from ..elf.relocations import SPARE, symbol_indices
+from .calls import function_starts
+from .x86_64 import slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     #: (name of a function, number of the argument that the pointer is; -1: its result)
     Witness = tuple[str, int]
 
-PT_GNU_EH_FRAME = 0x6474E550
 #: Files with more code than this are not swept: it takes seconds for each 2 MB. The largest
 #: published plugins have 7 MB.
 MAX_CODE = 16 << 20
@@ -117,10 +117,7 @@ def read(elf: ElfFile) -> Code:
     try:
         from capstone import CS_ARCH_X86, CS_MODE_64, Cs
     except ImportError:
-        raise DependencyMissing(
-            "reading machine code needs the package `capstone`",
-            hint="python -m pip install capstone",
-        ) from None
+        raise missing() from None
     engine = Cs(CS_ARCH_X86, CS_MODE_64)
     engine.skipdata = True
     code = Code()
@@ -130,6 +127,14 @@ def read(elf: ElfFile) -> Code:
         code.spilling += _spills(raw)
         _Sweep(code, names, start).run(engine.disasm_lite(raw, start))
     return code
+
+
+def missing() -> DependencyMissing:
+    """The error where there is no disassembler."""
+    return DependencyMissing(
+        "reading machine code needs the package `capstone`",
+        hint="python -m pip install capstone",
+    )
 
 
 def _spills(raw: bytes) -> bool:
@@ -183,31 +188,8 @@ class Names:
             offset = self.elf.offset_of(target, 16, "a stub")
         except ElfError:
             return ""
-        raw = self.elf.data[offset : offset + 16]
-        at = 4 if raw[:4] == b"\xf3\x0f\x1e\xfa" else 0  # endbr64
-        if raw[at : at + 1] == b"\xf2":  # bnd
-            at += 1
-        if raw[at : at + 2] != b"\xff\x25":
-            return ""
-        (displacement,) = struct.unpack_from("<i", raw, at + 2)
-        return self.slots.get(target + at + 6 + displacement, "")
-
-
-def function_starts(elf: ElfFile) -> list[int]:
-    """Addresses of functions with unwind information, sorted."""
-    segment = next((s for s in elf.segments if s.type == PT_GNU_EH_FRAME), None)
-    if segment is None or segment.filesz < 12:
-        return []
-    raw = elf.read(segment.offset, segment.filesz, "the unwind table's header")
-    version, pointer, count_form, table_form = raw[0], raw[1], raw[2], raw[3]
-    # The one form that linkers write: udata4 count, table of sdata4 relative to the header.
-    if version != 1 or count_form != 0x03 or table_form != 0x3B or pointer not in (0x1B, 0x3B):
-        return []
-    (count,) = struct.unpack_from("<I", raw, 8)
-    if 12 + 8 * count > len(raw):
-        raise elf.damaged("the unwind table ends outside its segment")
-    numbers = struct.unpack_from(f"<{2 * count}i", raw, 12)
-    return sorted({segment.vaddr + start for start in numbers[::2]})
+        place = slot(target, self.elf.data[offset : offset + 16])
+        return self.slots.get(place, "") if place is not None else ""
 
 
 def _pieces(elf: ElfFile, code: Code) -> Iterator[tuple[int, bytes]]:

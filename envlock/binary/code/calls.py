@@ -1,12 +1,15 @@
-"""Calls found in machine code, and what is known about their arguments."""
+"""Functions and calls found in machine code, and what is known about the calls' arguments."""
 
 from __future__ import annotations
 
 import re
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from ..elf import ElfFile
 
     class Image(Protocol):
         """A mapped file, as the sweeps of machine code ask about it."""
@@ -25,12 +28,38 @@ if TYPE_CHECKING:
 
         def targets(self, image: Image, start: int, raw: bytes) -> list[int]: ...
         def sweep(self, image: Image, start: int, raw: bytes) -> list[Call]: ...
-        def stub(self, image: Image, target: int, raw: bytes) -> str: ...
+        def slot(self, target: int, raw: bytes) -> int | None: ...
 
 
+PT_GNU_EH_FRAME = 0x6474E550
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_.>/]*")
 #: Functions that take a std::string which the compiler may have put together inline.
 TAKES_STRING = "12OpDefBuilderC"
+
+
+def unwind_table(elf: ElfFile) -> list[tuple[int, int]]:
+    """(address of a function, address of its unwind entry), sorted; empty where there is no table.
+
+    Raises `ElfError`.
+    """
+    segment = next((s for s in elf.segments if s.type == PT_GNU_EH_FRAME), None)
+    if segment is None or segment.filesz < 12:
+        return []
+    head = elf.read(segment.offset, 12, "the unwind table's header")
+    # The one form that linkers write: udata4 count, table of sdata4 relative to the header.
+    if head[0] != 1 or head[2] != 0x03 or head[3] != 0x3B or head[1] not in (0x1B, 0x3B):
+        return []
+    count = int.from_bytes(head[8:], "little")
+    if 12 + 8 * count > segment.filesz:
+        raise elf.damaged("the unwind table ends outside its segment")
+    table = elf.read(segment.offset + 12, 8 * count, "the unwind table")
+    base = segment.vaddr
+    return sorted((base + start, base + entry) for start, entry in struct.iter_unpack("<ii", table))
+
+
+def function_starts(elf: ElfFile) -> list[int]:
+    """Addresses of functions with unwind information, sorted. Raises `ElfError`."""
+    return list(dict.fromkeys(start for start, _ in unwind_table(elf)))
 
 
 class Value:

@@ -10,21 +10,19 @@ copy, number, store of a number, call.
 from __future__ import annotations
 
 import re
-import struct
 from bisect import bisect_left, bisect_right
 
 from ...models.errors import ElfError
 from ..elf.dynamic import DT_JMPREL, DT_PLTRELSZ, DT_RELA, DT_RELACOUNT, DT_RELASZ, DT_RELRSZ
 from ..elf.image import PF_X, PT_LOAD
 from ..elf.relocation_tables import MAX_RELOCATIONS
-from .calls import Value
+from .calls import Value, function_starts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..elf import ElfFile
     from .calls import Call, Machine
 
-PT_GNU_EH_FRAME = 0x6474E550
 DT_INIT_ARRAY, DT_INIT_ARRAYSZ = 25, 27
 #: Constructors are small; what is behind this many bytes is said not to be known.
 MAX_CODE = 2 << 20
@@ -52,7 +50,7 @@ class Constructors:
             raise elf.damaged(f"{len(self._code)} segments with code, linkers make one or two")
         self._slots: dict[int, int] | None = None
         self._names: dict[int, str] = {}
-        self._starts = _function_starts(elf)
+        self._starts = function_starts(elf)
         self.known = frozenset(self._starts)
 
     def functions(self, interesting: re.Pattern[str]) -> list[tuple[int, list[Call]]]:
@@ -191,7 +189,8 @@ class Constructors:
         offset = self.code(target)
         if offset is None:
             return ""
-        return self._machine.stub(self, target, self.elf.data[offset : offset + 20])
+        slot = self._machine.slot(target, self.elf.data[offset : offset + 20])
+        return self.symbol(slot) if slot is not None else ""
 
     def constant(self, address: int) -> Value | None:
         """The string at an address, None where there is none."""
@@ -229,19 +228,3 @@ def _machine(number: int) -> Machine:
     from . import x86_64
 
     return x86_64
-
-
-def _function_starts(elf: ElfFile) -> list[int]:
-    """Addresses of functions with unwind information, sorted; empty where there is no table."""
-    segment = next((s for s in elf.segments if s.type == PT_GNU_EH_FRAME), None)
-    if segment is None or segment.filesz < 12:
-        return []
-    head = elf.read(segment.offset, 12, "the unwind table's header")
-    # The one form that linkers write: udata4 count, table of sdata4 relative to the header.
-    if head[0] != 1 or head[2] != 0x03 or head[3] != 0x3B or head[1] not in (0x1B, 0x3B):
-        return []
-    (count,) = struct.unpack_from("<I", head, 8)
-    if 12 + 8 * count > segment.filesz:
-        raise elf.damaged("the unwind table ends outside its segment")
-    table = elf.read(segment.offset + 12, 8 * count, "the unwind table")
-    return [segment.vaddr + start for start in struct.unpack(f"<{2 * count}i", table)[::2]]

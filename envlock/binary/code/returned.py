@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ...models.errors import ElfError
 from ..elf.dynamic import DT_JMPREL, DT_PLTRELSZ, DT_RELA, DT_RELASZ
+from . import aarch64, x86_64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,18 +92,4 @@ def _slot_of(elf: ElfFile, stub: int) -> int | None:
         raw = elf.read(elf.offset_of(stub, 16, "a stub"), 16, "a stub")
     except ElfError:
         return None
-    if elf.machine == "x86_64":
-        start = 4 if raw.startswith(b"\xf3\x0f\x1e\xfa") else 0  # endbr64
-        start += raw[start] == 0xF2  # bnd
-        if raw[start : start + 2] != b"\xff\x25":
-            return None
-        by = int.from_bytes(raw[start + 2 : start + 6], "little", signed=True)
-        return stub + start + 6 + by
-    start = 4 if raw.startswith(b"\x5f\x24\x03\xd5") else 0  # bti c
-    page = int.from_bytes(raw[start : start + 4], "little")
-    load = int.from_bytes(raw[start + 4 : start + 8], "little")
-    if page & 0x9F000000 != 0x90000000 or load & 0xFFC00000 != 0xF9400000:  # adrp, ldr
-        return None
-    by = (page >> 3 & 0x1FFFFC | page >> 29 & 3) << 12
-    by = (by ^ 1 << 32) - (1 << 32)
-    return (stub + start & -4096) + by + (load >> 10 & 0xFFF) * 8
+    return x86_64.slot(stub, raw) if elf.machine == "x86_64" else aarch64.slot(stub, raw)

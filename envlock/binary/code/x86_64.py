@@ -207,12 +207,13 @@ def _field(code: bytes) -> int:
     return (code[2] >> 3 & 7) | (code[0] & 4) << 1
 
 
-def stub(image: Image, target: int, raw: bytes) -> str:
-    """The symbol that a PLT entry at `target` jumps to, empty where it is none."""
+def slot(target: int, raw: bytes) -> int | None:
+    """The address that a PLT entry at `target` jumps through, None where it is none."""
     at = 4 if raw[:4] == b"\xf3\x0f\x1e\xfa" else 0  # endbr64
     if raw[at : at + 1] == b"\xf2":  # bnd
         at += 1
     if raw[at : at + 2] != b"\xff\x25" or len(raw) < at + 6:
-        return ""
+        return None
     (displacement,) = struct.unpack_from("<i", raw, at + 2)
-    return image.symbol(target + at + 6 + displacement)
+    place: int = target + at + 6 + displacement
+    return place

@@ -8,11 +8,22 @@ forms, so that a plugin's megabytes of debug information take about a second.
 from __future__ import annotations
 
 import struct
-import zlib
 
 from ...models.errors import ElfError
 from ..elf.file import ElfFile
 from ..elf.image import ET_REL
+from .forms import (
+    BLOCKS,
+    ELFCOMPRESS_ZLIB,
+    FIXED,
+    MAX_ATTRIBUTES,
+    OFFSETS,
+    REFERENCES,
+    STRX,
+    UnitHeader,
+    sleb,
+    uleb,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,37 +45,9 @@ AT_EXTERNAL, AT_SPECIFICATION, AT_TYPE, AT_VIRTUALITY = 0x3F, 0x47, 0x49, 0x4C
 AT_VTABLE_SLOT, AT_RANGES, AT_STR_OFFSETS_BASE = 0x4D, 0x55, 0x72
 AT_DATA_BIT_OFFSET, AT_BIT_SIZE, AT_LINKAGE_NAME = 0x6B, 0x0D, 0x6E
 
-#: Fixed-size forms: struct code.
-_FIXED = {
-    0x05: "H",  # data2
-    0x06: "I",  # data4
-    0x07: "Q",  # data8
-    0x0B: "B",  # data1
-    0x0C: "B",  # flag
-    0x0E: "I",  # strp
-    0x11: "B",  # ref1
-    0x12: "H",  # ref2
-    0x13: "I",  # ref4
-    0x14: "Q",  # ref8
-    0x17: "I",  # sec_offset
-    0x1F: "I",  # line_strp
-    0x1D: "I",  # strp_sup
-    0x1C: "I",  # ref_sup4
-    0x20: "Q",  # ref_sig8
-    0x25: "B",  # strx1
-    0x26: "H",  # strx2
-    0x28: "I",  # strx4
-    0x29: "B",  # addrx1
-    0x2A: "H",  # addrx2
-    0x2C: "I",  # addrx4
-    0x1F20: "I",  # GNU_ref_alt
-    0x1F21: "I",  # GNU_strp_alt
-}
-_REFERENCES = frozenset((0x11, 0x12, 0x13, 0x14, 0x15))
-_STRX = frozenset((0x1A, 0x25, 0x26, 0x27, 0x28))
+#: All offsets have four bytes here.
+_FIXED = {**FIXED, **dict.fromkeys(OFFSETS, "I")}
 _MAX_SECTION = 1 << 31
-#: Attributes of one entry; compilers write thirty.
-_MAX_ATTRIBUTES = 256
 #: What tables and strings may add up to beyond a few times their section's size: those of a file
 #: made by a compiler hardly overlap.
 _SPARE = 16 << 20
@@ -150,12 +133,14 @@ class Dwarf:
         size = 24 if self.elf.bits == 64 else 12
         if len(raw) < size:
             raise self._damaged(f"`{name}` is too short for its compression header")
-        kind = int.from_bytes(raw[:4], self.elf.byte_order)  # type: ignore[arg-type]
-        if kind != 1:
+        import zlib
+
+        kind = self._number(raw, 0, 4)
+        if kind != ELFCOMPRESS_ZLIB:
             raise self._damaged(f"`{name}` is compressed with method {kind}, only zlib is read")
         at = 8 if self.elf.bits == 64 else 4
         width = self.elf.bits // 8
-        full = int.from_bytes(raw[at : at + width], self.elf.byte_order)  # type: ignore[arg-type]
+        full = self._number(raw, at, width)
         if full > _MAX_SECTION or full > 1100 * len(raw):
             raise self._damaged(f"`{name}` claims {full} bytes")
         try:
@@ -166,6 +151,11 @@ class Dwarf:
         if len(data) != full:
             raise self._damaged(f"`{name}` has {len(data)} bytes, its header says {full}")
         return data
+
+    def _number(self, data: bytes, at: int, size: int) -> int:
+        if at + size > len(data):
+            raise self._damaged(f"a number at {at:#x} ends outside its section")
+        return int.from_bytes(data[at : at + size], self.elf.byte_order)  # type: ignore[arg-type]
 
     def _relocate(self, name: str, raw: bytes) -> bytes:
         """Apply the absolute relocations against section symbols of an object file."""
@@ -189,29 +179,21 @@ class Dwarf:
         units = []
         at = 0
         info = self.info
+
+        def number(at: int, size: int) -> int:
+            return self._number(info, at, size)
+
         while at + 11 <= len(info):
-            (length,) = self._unpack_u32(info, at)
-            if length >= 0xFFFFFFF0:
+            header = UnitHeader(number, at)
+            if header.end < 0 or header.wide != 4:
                 raise self._damaged("a 64-bit or reserved unit length")
-            end = at + 4 + length
-            if length < 7 or end > len(info):
+            if header.end < at + 11 or header.end > len(info):
                 raise self._damaged(f"the unit at {at:#x} ends outside the section")
-            version = struct.unpack_from(self.order + "H", info, at + 4)[0]
-            kind = 1
-            if version == 5:
-                kind, address_size = info[at + 6], info[at + 7]
-                (abbrev,) = self._unpack_u32(info, at + 8)
-                # Skeleton and split units carry a 8-byte id, type units id and type offset.
-                first = at + {1: 12, 3: 12, 2: 24, 6: 24, 4: 20, 5: 20}.get(kind, 12)
-            elif version in (2, 3, 4):
-                (abbrev,) = self._unpack_u32(info, at + 6)
-                address_size = info[at + 10]
-                first = at + 11
-            else:
-                raise self._damaged(f"DWARF version {version} at {at:#x}")
-            if kind in (1, 3, 4):
-                unit = Unit(at, end, first, version, address_size)
-                unit.abbreviations = self._abbreviations(abbrev, unit)
+            if not 2 <= header.version <= 5:
+                raise self._damaged(f"DWARF version {header.version} at {at:#x}")
+            if header.kind in (1, 3, 4):
+                unit = Unit(at, header.end, header.first, header.version, header.address_size)
+                unit.abbreviations = self._abbreviations(header.abbrev, unit)
                 units.append(unit)
                 for _, _, attributes, _, _ in self.entries(unit):
                     unit.root = attributes
@@ -220,7 +202,7 @@ class Dwarf:
                 if type(base) is not int:
                     raise self._damaged("a string table's place is no number")
                 unit.str_offsets = base
-            at = end
+            at = header.end
         return units
 
     def _abbreviations(self, offset: int, unit: Unit) -> dict[int, Abbreviation]:
@@ -231,25 +213,25 @@ class Dwarf:
         table: dict[int, Abbreviation] = {}
         data = self.abbrev
         try:
-            code, at = _uleb(data, offset)
+            code, at = uleb(data, offset)
             while code:
-                tag, at = _uleb(data, at)
+                tag, at = uleb(data, at)
                 children = data[at] != 0
                 at += 1
                 pairs = []
                 while True:
-                    attribute, at = _uleb(data, at)
-                    form, at = _uleb(data, at)
+                    attribute, at = uleb(data, at)
+                    form, at = uleb(data, at)
                     constant = 0
                     if form == 0x21:  # implicit_const
-                        constant, at = _sleb(data, at)
+                        constant, at = sleb(data, at)
                     if not attribute and not form:
                         break
                     pairs.append((attribute, form, constant))
-                    if len(pairs) > _MAX_ATTRIBUTES:
-                        raise self._damaged(f"an entry of more than {_MAX_ATTRIBUTES} attributes")
+                    if len(pairs) > MAX_ATTRIBUTES:
+                        raise self._damaged(f"an entry of more than {MAX_ATTRIBUTES} attributes")
                 table[code] = (tag, children, self._compile(pairs, unit))
-                code, at = _uleb(data, at)
+                code, at = uleb(data, at)
         except IndexError:
             raise self._damaged("an abbreviation table has no end") from None
         self._abbreviation_left -= at - offset
@@ -267,11 +249,11 @@ class Dwarf:
         def flush() -> None:
             nonlocal run, codes
             if run:
-                plain = tuple(a for a, form in run if form not in _REFERENCES)
-                refs = tuple((a, i) for i, (a, form) in enumerate(run) if form in _REFERENCES)
+                plain = tuple(a for a, form in run if form not in REFERENCES)
+                refs = tuple((a, i) for i, (a, form) in enumerate(run) if form in REFERENCES)
                 layout = struct.Struct(self.order + codes)
                 names = tuple(a for a, _ in run)
-                strx = tuple(a for a, form in run if form in _STRX)
+                strx = tuple(a for a, form in run if form in STRX)
                 lines = tuple(a for a, form in run if form == 0x1F)
                 steps.append((0, layout.unpack_from, layout.size, names, refs, strx, lines, plain))
             run, codes = [], ""
@@ -314,7 +296,7 @@ class Dwarf:
                 code = info[at]
                 at += 1
                 if code & 0x80:
-                    code, at = _uleb(info, at - 1)
+                    code, at = uleb(info, at - 1)
                 if code == 0:
                     depth -= 1
                     if depth <= 0:
@@ -358,31 +340,26 @@ class Dwarf:
     def _variable(self, form: int, at: int, unit: Unit) -> tuple[Any, int]:
         info = self.info
         if form == 0x18 or form == 0x09:  # exprloc, block
-            size, at = _uleb(info, at)
+            size, at = uleb(info, at)
             return info[at : at + size], at + size
         if form == 0x0F or form in (0x1B, 0x22, 0x23):  # udata, addrx, loclistx, rnglistx
-            return _uleb(info, at)
+            return uleb(info, at)
         if form == 0x0D:  # sdata
-            return _sleb(info, at)
+            return sleb(info, at)
         if form == 0x08:  # string
             end = info.find(b"\0", at)
             if end < 0:
                 raise self._damaged(f"the string at {at:#x} has no end")
             return info[at:end], end + 1
-        if form == 0x0A:  # block1
-            size = info[at]
-            return info[at + 1 : at + 1 + size], at + 1 + size
-        if form == 0x03:  # block2
-            size = int.from_bytes(info[at : at + 2], self.elf.byte_order)  # type: ignore[arg-type]
-            return info[at + 2 : at + 2 + size], at + 2 + size
-        if form == 0x04:  # block4
-            (size,) = self._unpack_u32(info, at)
-            return info[at + 4 : at + 4 + size], at + 4 + size
+        if form in BLOCKS:
+            width = BLOCKS[form]
+            size = int.from_bytes(info[at : at + width], self.elf.byte_order)  # type: ignore[arg-type]
+            return info[at + width : at + width + size], at + width + size
         if form == 0x15:  # ref_udata
-            value, at = _uleb(info, at)
+            value, at = uleb(info, at)
             return unit.start + value, at
         if form == 0x1A:  # strx
-            value, at = _uleb(info, at)
+            value, at = uleb(info, at)
             return ("x", value), at
         if form == 0x1E:  # data16
             return info[at : at + 16], at + 16
@@ -390,7 +367,7 @@ class Dwarf:
             value = int.from_bytes(info[at : at + 3], self.elf.byte_order)  # type: ignore[arg-type]
             return (("x", value) if form == 0x27 else value), at + 3
         if form == 0x16:  # indirect
-            actual, at = _uleb(info, at)
+            actual, at = uleb(info, at)
             code = _FIXED.get(actual)
             if code is None:
                 if actual == 0x16:
@@ -398,7 +375,7 @@ class Dwarf:
                 return self._variable(actual, at, unit)
             layout = struct.Struct(self.order + code)
             (value,) = layout.unpack_from(info, at)
-            return (unit.start + value if actual in _REFERENCES else value), at + layout.size
+            return (unit.start + value if actual in REFERENCES else value), at + layout.size
         raise self._damaged(f"unknown form {form:#x}")
 
     def text(self, value: object, unit: Unit) -> str:
@@ -430,32 +407,6 @@ class Dwarf:
         return table[offset:end].decode("utf-8", "replace")
 
 
-def _uleb(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 70:
-            raise IndexError("LEB128 too long")
-
-
-def _sleb(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return (value - (1 << shift) if byte & 0x40 else value), at
-        if shift > 70:
-            raise IndexError("LEB128 too long")
-
-
 def constant(value: object) -> int | None:
     """An attribute of class constant, also where it stands in a DW_OP_constu/plus_uconst block."""
     if type(value) is int:
@@ -463,9 +414,9 @@ def constant(value: object) -> int | None:
     if type(value) is bytes and len(value) >= 1:
         try:
             if value[0] in (0x10, 0x23):  # constu, plus_uconst
-                return _uleb(value, 1)[0]
+                return uleb(value, 1)[0]
             if value[0] == 0x11:
-                return _sleb(value, 1)[0]
+                return sleb(value, 1)[0]
             if value[0] in (0x08, 0x09):
                 return value[1]
             if value[0] in (0x0A, 0x0B):

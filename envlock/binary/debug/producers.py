@@ -7,56 +7,38 @@ be read is left out: debug information is a bonus, never a reason to fail.
 
 from __future__ import annotations
 
+import struct
+
 from ..elf.file import ElfFile
 from ..elf.image import SHT_NOBITS
+from .forms import BLOCKS, ELFCOMPRESS_ZLIB, FIXED, MAX_ATTRIBUTES, OFFSETS, STRX, ULEB, UnitHeader
+from .forms import uleb as read_uleb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DW_TAG_COMPILE_UNIT, DW_TAG_SKELETON_UNIT = 0x11, 0x4A
-DW_AT_LANGUAGE, DW_AT_PRODUCER, DW_AT_STR_OFFSETS_BASE = 0x13, 0x25, 0x72
-SHF_COMPRESSED, ELFCOMPRESS_ZLIB = 0x800, 1
+DW_AT_LANGUAGE, DW_AT_PRODUCER, DW_AT_STROFFSETS_BASE = 0x13, 0x25, 0x72
+SHF_COMPRESSED = 0x800
 
 MAX_UNITS = 1 << 14
 MAX_INFLATED = 64 << 20
 #: Abbreviations looked at until a unit's own is found: it is nearly always the first.
 MAX_ABBREVIATIONS = 1 << 12
-MAX_ATTRIBUTES = 256
 #: The same for all units together.
 MAX_LOOKED_AT = 1 << 17
 MAX_PRODUCER = 1 << 16
 
+#: Sizes in bytes; flag_present, data16, strx3, addrx3 and ref_sup8 are read here alone.
 _FIXED = {
-    0x05: 2,  # data2
-    0x06: 4,  # data4
-    0x07: 8,  # data8
-    0x0B: 1,  # data1
-    0x0C: 1,  # flag
-    0x11: 1,  # ref1
-    0x12: 2,  # ref2
-    0x13: 4,  # ref4
-    0x14: 8,  # ref8
-    0x19: 0,  # flag_present
-    0x1E: 16,  # data16
-    0x20: 8,  # ref_sig8
-    0x25: 1,  # strx1
-    0x26: 2,  # strx2
-    0x27: 3,  # strx3
-    0x28: 4,  # strx4
-    0x29: 1,  # addrx1
-    0x2A: 2,  # addrx2
-    0x2B: 3,  # addrx3
-    0x2C: 4,  # addrx4
-    0x1C: 4,  # ref_sup4
-    0x24: 8,  # ref_sup8
+    **{form: struct.calcsize("=" + code) for form, code in FIXED.items()},
+    0x19: 0,
+    0x1E: 16,
+    0x27: 3,
+    0x2B: 3,
+    0x24: 8,
 }
-#: strp, sec_offset, line_strp, strp_sup, GNU_ref_alt, GNU_strp_alt: as wide as the unit's offsets.
-_OFFSETS = frozenset((0x0E, 0x17, 0x1F, 0x1D, 0x1F20, 0x1F21))
-#: udata, ref_udata, strx, addrx, loclistx, rnglistx.
-_ULEB = frozenset((0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23))
-_STRX = frozenset((0x1A, 0x25, 0x26, 0x27, 0x28))
-_BLOCKS = {0x03: 2, 0x04: 4, 0x0A: 1}  # block2, block4, block1
 
 
 class Producer:
@@ -90,14 +72,12 @@ class _Table:
         return int.from_bytes(raw, "little" if order == "<" else "big")
 
     def uleb(self, at: int) -> tuple[int, int]:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.number(at, 1, "<")
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value, at
-        raise _Unreadable
+        if at < self.start:
+            raise _Unreadable
+        try:
+            return read_uleb(self.data, at, self.end)
+        except IndexError:
+            raise _Unreadable from None
 
     def string(self, at: int) -> bytes:
         if not self.start <= at < self.end:
@@ -166,53 +146,31 @@ class _Reader:
         return known
 
     def units(self) -> Iterator[tuple[str | None, int | None]]:
-        info, order = self.info, self.order
-        at = info.start
+        at = self.info.start
         for _ in range(MAX_UNITS):
             try:
-                wide = 4
-                length = info.number(at, 4, order)
-                body = at + 4
-                if length == 0xFFFFFFFF:
-                    wide, length, body = 8, info.number(at + 4, 8, order), at + 12
-                elif length >= 0xFFFFFFF0:
-                    return
-                if length < 7 or body + length > info.end:
-                    return
+                header = UnitHeader(self._number, at)
             except _Unreadable:
                 return
-            yield self._readable(body, wide)
-            at = body + length
+            if header.end < at + 11 or header.end > self.info.end:
+                return
+            try:
+                yield self._unit(header)
+            except _Unreadable:
+                yield None, None
+            at = header.end
 
-    def _readable(self, at: int, wide: int) -> tuple[str | None, int | None]:
-        try:
-            return self._unit(at, wide)
-        except _Unreadable:
-            return None, None
+    def _number(self, at: int, size: int) -> int:
+        return self.info.number(at, size, self.order)
 
-    def _unit(self, at: int, wide: int) -> tuple[str | None, int | None]:
-        info, order = self.info, self.order
-        version = info.number(at, 2, order)
-        at += 2
-        if version == 5:
-            kind, address = info.number(at, 1, order), info.number(at + 1, 1, order)
-            table = info.number(at + 2, wide, order)
-            at += 2 + wide
-            if kind in (4, 5):  # skeleton and split units have an id
-                at += 8
-            elif kind not in (1, 3):
-                return None, None
-        elif 2 <= version <= 4:
-            table = info.number(at, wide, order)
-            address = info.number(at + wide, 1, order)
-            at += wide + 1
-        else:
+    def _unit(self, header: UnitHeader) -> tuple[str | None, int | None]:
+        if not 2 <= header.version <= 5 or header.kind not in (1, 3, 4, 5):
             return None, None
-        code, at = info.uleb(at)
-        tag, attributes = self._abbreviation(table, code)
+        code, at = self.info.uleb(header.first)
+        tag, attributes = self._abbreviation(header.abbrev, code)
         if tag not in (DW_TAG_COMPILE_UNIT, DW_TAG_SKELETON_UNIT):
             return None, None
-        return self._top(at, attributes, wide, address, version)
+        return self._top(at, attributes, header.wide, header.address_size, header.version)
 
     def _top(
         self,
@@ -232,7 +190,7 @@ class _Reader:
                 producer = (form, at)
             elif attribute == DW_AT_LANGUAGE:
                 language = self._constant(form, at, constant)
-            elif attribute == DW_AT_STR_OFFSETS_BASE:
+            elif attribute == DW_AT_STROFFSETS_BASE:
                 base = self.info.number(at, wide, self.order)
             at = self._skip(form, at, wide, address, version)
         if producer is None:
@@ -283,20 +241,20 @@ class _Reader:
         if size is None:
             if form == 0x21:
                 size = 0
-            elif form in _OFFSETS:
+            elif form in OFFSETS:
                 size = wide
             elif form == 0x01:
                 size = address
             elif form == 0x10:  # ref_addr
                 size = address if version == 2 else wide
-            elif form in _ULEB or form == 0x0D:
+            elif form in ULEB or form == 0x0D:
                 return info.uleb(at)[1]
             elif form == 0x08:
                 return at + len(info.string(at)) + 1
             elif form in (0x09, 0x18):  # block, exprloc
                 size, at = info.uleb(at)
-            elif form in _BLOCKS:
-                width = _BLOCKS[form]
+            elif form in BLOCKS:
+                width = BLOCKS[form]
                 size = info.number(at, width, self.order)
                 at += width
             else:
@@ -312,7 +270,7 @@ class _Reader:
         if form in (0x0E, 0x1F):
             table = self.table(".debug_str" if form == 0x0E else ".debug_line_str")
             return table.string(table.start + info.number(at, wide, order))
-        if form in _STRX:
+        if form in STRX:
             index = info.uleb(at)[0] if form == 0x1A else info.number(at, _FIXED[form], order)
             offsets, table = self.table(".debug_str_offsets"), self.table(".debug_str")
             place = offsets.start + base + index * wide

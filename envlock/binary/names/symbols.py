@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 
+from .templates import source_names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 
 #: absl's inline namespace in each TensorFlow release, first and last minor that has it.
@@ -30,7 +32,6 @@ _NEW_STRING = "NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 _STD_VIEW = "St17basic_string_viewIcSt11char_traitsIcEE"
 _ABSL_VIEW = re.compile(r"N4absl(?:1[24]lts_[\d_]{8,10})?11string_viewE")
 _SUBSTITUTION = re.compile(r"S[0-9A-Z]*_")
-_SOURCE_NAME = re.compile(r"(\d+)")
 _FRAMEWORK_SCOPES = (
     "10tensorflow",
     "3tsl",
@@ -104,50 +105,41 @@ def qualified_prefix(name: str) -> str | None:
 
     `_ZN10tensorflow8OpKernel11TraceStringE...` gives `_ZN10tensorflow8OpKernel11TraceString`.
     """
-    head = re.match(r"_ZN[rVK]*(?:St)?", name)
+    head = re.match(r"_ZN[rVK]*(?:St)?|_Z(?=\d)", name)
     if head is None:
-        head = re.match(r"_Z(?=\d)", name)
-        if head is None:
-            return None
-    at = head.end()
-    parts = 0
-    while True:
-        found = _SOURCE_NAME.match(name, at)
-        if found is None:
-            break
-        at = found.end() + int(found[1])
-        parts += 1
-        if at > len(name):
-            return None
-        if name[:3] == "_Z" + found[1][:1]:
-            break
-    if parts == 0:
         return None
+    parts, at = source_names(name, head.end())
+    if not parts or name[at : at + 1].isdigit():
+        return None
+    if len(head[0]) == 2:  # not nested: what follows the name is its parameters
+        at = name.index(parts[0], 2) + len(parts[0])
     # A constructor or destructor is told by its class only.
     tail = re.compile(r"[CD][0-9]").match(name, at)
     return name[: tail.end()] if tail else name[:at]
 
 
 _SHORTER = (
-    ("std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "string"),
-    ("std::basic_string<char, std::char_traits<char>, std::allocator<char> >", "string"),
+    (
+        "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
+        "std::string",
+    ),
+    ("std::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string"),
     ("std::basic_string_view<char, std::char_traits<char> >", "std::string_view"),
 )
 
 
 def demangle(names: Iterable[str]) -> list[str]:
-    """The names as C++ writes them; as they are where nothing here can demangle."""
+    """The names as C++ writes them; as they are where they are not understood, or cost too much."""
+    from .demangle import demangle as whole
+
     wanted = list(names)
-    if not any(name.startswith("_Z") for name in wanted):
-        return wanted
-    function = _demangler()
     if len(_shown) > MOST_SHOWN:
         _shown.clear()
     for name in wanted:
         if name not in _shown:
-            text = function(name) if name.startswith("_Z") else name
+            text = whole(name)
             for long, short in _SHORTER:
-                text = text.replace(long, "std::string" if short == "string" else short)
+                text = text.replace(long, short)
             _shown[name] = text
     return [_shown[name] for name in wanted]
 
@@ -155,53 +147,3 @@ def demangle(names: Iterable[str]) -> list[str]:
 #: Names that were demangled already; plugins share most of what they miss.
 MOST_SHOWN = 4096
 _shown: dict[str, str] = {}
-
-
-_known: list[Callable[[str], str]] = []
-
-
-def _demangler() -> Callable[[str], str]:
-    if not _known:
-        _known.append(_runtime_demangler() or _command_demangler)
-    return _known[0]
-
-
-def _runtime_demangler() -> Callable[[str], str] | None:
-    """`__cxa_demangle` of the C++ runtime library."""
-    import ctypes
-
-    try:
-        runtime = ctypes.CDLL("libstdc++.so.6")
-        function = runtime.__cxa_demangle
-        release = ctypes.CDLL(None).free
-    except (OSError, AttributeError):
-        return None
-    function.restype = ctypes.c_void_p
-    function.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    release.argtypes = [ctypes.c_void_p]
-    release.restype = None
-
-    def call(name: str) -> str:
-        status = ctypes.c_int(0)
-        result = function(name.encode("utf-8", "replace"), None, None, ctypes.byref(status))
-        if not result:
-            return name
-        try:
-            return ctypes.string_at(result).decode("utf-8", "replace")
-        finally:
-            release(result)
-
-    return call
-
-
-def _command_demangler(name: str) -> str:
-    """`c++filt`, where it is installed."""
-    import subprocess
-
-    try:
-        answer = subprocess.run(
-            ["c++filt", "--", name], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return name
-    return answer.stdout.strip() or name

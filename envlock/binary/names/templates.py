@@ -1,15 +1,70 @@
-"""Mangled names without their template arguments, so that instantiations can be compared.
+"""What stands in a mangled name's scope: its classes, and the name without template arguments.
 
 A plugin instantiates templates with types of its own; what the probe's instantiations of the same
-template need is then the best knowledge there is. Follows the Itanium C++ ABI, 5.1.
+template need is then the best knowledge there is. Follows the Itanium C++ ABI, 5.1, as far as a few
+characters tell; `demangle` reads names whole.
 """
 
 from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"\d+")
+_HEAD = re.compile(r"_ZN[rVKRO]*")
+_LENGTH = re.compile(r"[0-9]{1,9}")
+_SPECIAL = re.compile(r"([CD])[0-9][EI]")
+_STANDARD = ("St", "Sa", "Ss", "Sb", "Si", "So", "Sd")
 _OPENERS = frozenset("INXJF")
+
+
+def source_names(name: str, at: int) -> tuple[list[str], int]:
+    """The names with their lengths before them that start at a place, and the place behind them.
+
+    One that is empty or longer than what is left counts as none.
+    """
+    found: list[str] = []
+    while True:
+        start, end = _past(name, at)
+        if not start < end <= len(name):
+            return found, at
+        found.append(name[start:end])
+        at = end
+
+
+def _past(name: str, at: int) -> tuple[int, int]:
+    """Where the source name whose length stands at a place begins, and the place behind it."""
+    length = _LENGTH.match(name, at)
+    return (at, at) if length is None else (length.end(), length.end() + int(length[0]))
+
+
+def plain_class(mangled: str) -> str:
+    """`N10tensorflow8OpKernelE` as `tensorflow::OpKernel`; empty for templates and the like."""
+    parts, at = source_names(mangled, int(mangled.startswith("N")))
+    return _spelled(parts) if mangled[at:] in ("", "E") else ""
+
+
+def method_class(name: str) -> str:
+    """The plain class of a mangled member function, or the namespace of a free one."""
+    head = _HEAD.match(name)
+    if head is None:
+        return ""
+    parts, at = source_names(name, head.end())
+    return _spelled(parts if name.startswith(("C", "D"), at) else parts[:-1])
+
+
+def special_member(name: str) -> tuple[str, str] | None:
+    """(class, "C" or "D") of a mangled constructor or destructor."""
+    head = _HEAD.match(name)
+    if head is None:
+        return None
+    parts, at = source_names(name, head.end())
+    kind = _SPECIAL.match(name, at)
+    return (_spelled(parts), kind[1]) if parts and kind is not None else None
+
+
+def _spelled(parts: list[str]) -> str:
+    """A scope as the atlas has it: without absl's release, `tsl` as `tensorflow`."""
+    name = "::".join(part for part in parts if not part.startswith("lts_"))
+    return "tensorflow::" + name[5:] if name.startswith("tsl::") else name
 
 
 def erase(name: str) -> str | None:
@@ -18,40 +73,30 @@ def erase(name: str) -> str | None:
     None for names without template arguments in their scope or own name, and for those that this
     small reader does not understand.
     """
-    match = re.match(r"_ZN[rVKRO]*", name)
-    if match is None:
+    head = _HEAD.match(name)
+    if head is None:
         return None
-    at = match.end()
+    kept = at = head.end()
     out = [name[:at]]
-    erased = False
     while at < len(name):
-        char = name[at]
-        if char.isdigit():
-            number = _NUMBER.match(name, at)
-            assert number is not None
-            end = number.end() + int(number[0])
-            out.append(name[at:end])
-            at = end
-        elif char == "I":
+        _, at = source_names(name, at)
+        char, two = name[at : at + 1], name[at : at + 2]
+        if char == "I":
+            out.append(name[kept : at + 1])
             following = _skip_arguments(name, at)
             if following is None:
                 return None
-            out.append("I")
-            erased = True
-            at = following
-        elif (char == "S" and name[at : at + 2] in ("St", "Sa", "Ss", "Sb", "Si", "So", "Sd")) or (
-            char in "CD" and name[at + 1 : at + 2].isdigit()
+            kept = at = following
+        elif (
+            two in _STANDARD
+            or (char in ("C", "D") and two[1:].isdigit())
+            or (char.islower() and two[1:].isalpha())  # an operator
         ):
-            out.append(name[at : at + 2])
             at += 2
         elif char == "B":  # an ABI tag: a source name follows
-            out.append("B")
             at += 1
-        elif char.islower() and name[at + 1 : at + 2].isalpha():  # an operator
-            out.append(name[at : at + 2])
-            at += 2
         elif char == "E":
-            return "".join(out) if erased else None
+            return "".join([*out, name[kept:at]]) if len(out) > 1 else None
         else:
             return None
     return None
@@ -71,14 +116,15 @@ def _skip_arguments(name: str, at: int) -> int | None:
             if depth == 0:
                 return at
         elif char.isdigit():
-            number = _NUMBER.match(name, at)
-            assert number is not None
-            at = number.end() + int(number[0])
-        elif char == "L":
-            end = _skip_literal(name, at)
-            if end is None:
+            start, end = _past(name, at)
+            if start == at:
                 return None
             at = end
+        elif char == "L":
+            behind = _skip_literal(name, at)
+            if behind is None:
+                return None
+            at = behind
         elif char in "ST":
             end = name.find("_", at)
             if char == "S" and name[at + 1 : at + 2].islower():
@@ -98,25 +144,19 @@ def _skip_arguments(name: str, at: int) -> int | None:
 def _skip_literal(name: str, at: int) -> int | None:
     """The place behind a literal, `L` type value `E`; the value's digits are no length."""
     at += 1
-    if name[at : at + 2] == "_Z":
+    if name.startswith("_Z", at):
         return None
-    if name[at : at + 1].isdigit():
-        number = _NUMBER.match(name, at)
-        assert number is not None
-        at = number.end() + int(number[0])
-    elif name[at : at + 1] == "N":
+    if name.startswith("N", at):
         at += 1
         while at < len(name) and name[at] != "E":
-            number = _NUMBER.match(name, at)
-            if number is not None:
-                at = number.end() + int(number[0])
-            elif name[at] == "S":
-                end = name.find("_", at)
-                if end < 0:
+            start, end = _past(name, at)
+            if start == at:
+                end = name.find("_", at) + 1
+                if name[at] != "S" or not end:
                     return None
-                at = end + 1
-            else:
-                return None
+            at = end
         at += 1
+    else:
+        _, at = _past(name, at)
     end = name.find("E", at)
     return None if end < 0 else end + 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ...binary.code.accesses import function_starts
+from ...binary.code.calls import function_starts
 from ...binary.debug.classes import normalise
+from ...binary.names.templates import special_member
 from ...models.dependencies import Dependencies
 from ...models.errors import DependencyMissing, ElfError
 from . import code, debuginfo, imports
@@ -111,10 +112,16 @@ class InterfaceFacts:
         if elf.machine != "x86_64":
             self.limits.append(f"machine code: only x86_64 is read, this is {elf.machine}")
             return None
+        from ...binary import code as machine_code
         from ...binary.code import accesses as machine
 
         try:
-            found = machine.read(elf)
+            if machine_code.own_process:
+                found = machine.read(elf)
+            else:
+                from ...binary.code.apart import read_apart
+
+                found = read_apart(elf)
         except DependencyMissing as error:
             self.limits.append(f"machine code: {error.message}")
             return None
@@ -147,7 +154,7 @@ class InterfaceFacts:
         for cls, kind in _KINDS:
             wanted = code.component(cls)
             if cls in bases or any(
-                wanted in name and imports.special_member(name) for name in self.symbols.imported
+                wanted in name and special_member(name) for name in self.symbols.imported
             ):
                 found.add(kind)
         if not any("tensorflow" in name for name in self.symbols.imported) and any(

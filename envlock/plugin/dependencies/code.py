@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .imports import method_class
+from ...binary.names.templates import method_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

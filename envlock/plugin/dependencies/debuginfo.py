@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ...binary.debug import dwarf as dw
 from ...binary.debug.classes import Layout, Reader, normalise
-from .imports import method_class
+from ...binary.names.templates import method_class
 from .usage import BASE_OF, Usage
 
 TYPE_CHECKING = False

@@ -8,11 +8,10 @@ continues).
 
 from __future__ import annotations
 
-import re
-
 from ...binary.elf.dynamic import DT_RELA, DT_RELASZ
 from ...binary.elf.relocations import SPARE, symbol_indices
 from ...binary.elf.symbols import STB_LOCAL
+from ...binary.names.templates import plain_class, special_member
 from .usage import BASE_OF
 
 TYPE_CHECKING = False
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from ...binary.elf import ElfFile
     from .usage import Usage
 
-_METHOD = re.compile(r"_ZN[rVKRO]*")
-_NUMBER = re.compile(r"\d+")
-_SPECIAL = re.compile(r"^_ZN([rVKO]*)(.*)([CD])([0-9])(?:E|I)")
 _ABSOLUTE = {62: (1, 8), 183: (257, 1027)}  # R_*_64 or ABS64, R_*_RELATIVE
 MAX_RELOCATIONS = 1 << 22
 MAX_SLOTS = 512
@@ -62,53 +58,6 @@ class Symbols:
         self.inheritance = sorted(_inheritance(elf, pointers, self._names))
         #: Virtual tables as (slot, mangled name of the function in it).
         self.virtual_tables = _virtual_tables(elf, pointers, self._names)
-
-
-def plain_class(mangled: str) -> str:
-    """`N10tensorflow8OpKernelE` as `tensorflow::OpKernel`; empty for templates and the like."""
-    text = mangled[1:] if mangled.startswith("N") else mangled
-    parts = []
-    while text and text[0].isdigit():
-        match = re.match(r"\d+", text)
-        assert match is not None
-        size = int(match[0])
-        start = match.end()
-        if start + size > len(text) or size == 0:
-            return ""
-        parts.append(text[start : start + size])
-        text = text[start + size :]
-    if text not in ("", "E") or not parts:
-        return ""
-    name = "::".join(part for part in parts if not part.startswith("lts_"))
-    return re.sub(r"^tsl::", "tensorflow::", name)
-
-
-def method_class(name: str) -> str:
-    """The plain class of a mangled member function, or the namespace of a free one."""
-    match = _METHOD.match(name)
-    if match is None:
-        return ""
-    parts: list[str] = []
-    at = match.end()
-    while at < len(name) and name[at].isdigit():
-        number = _NUMBER.match(name, at)
-        assert number is not None
-        end = number.end() + int(number[0])
-        parts.append(name[number.end() : end])
-        at = end
-    if not (at < len(name) and name[at] in "CD"):
-        parts = parts[:-1]
-    found = "::".join(part for part in parts if not part.startswith("lts_"))
-    return "tensorflow::" + found[5:] if found.startswith("tsl::") else found
-
-
-def special_member(name: str) -> tuple[str, str] | None:
-    """(class, "C" or "D") of a mangled constructor or destructor."""
-    match = _SPECIAL.match(name)
-    if match is None:
-        return None
-    cls = plain_class(match[2])
-    return (cls, match[3]) if cls else None
 
 
 def _pointers(elf: ElfFile) -> dict[int, tuple[int, int]]:

@@ -8,8 +8,8 @@ offsets in its machine code. The releases that contradict it least remain.
 from __future__ import annotations
 
 from ...binary.debug.classes import normalise
+from ...binary.names.templates import method_class, plain_class, special_member
 from . import code
-from .imports import method_class, plain_class, special_member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

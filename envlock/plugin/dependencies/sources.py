@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from ...binary.code.accesses import function_starts
+from ...binary.code.calls import unwind_table
 from ...binary.debug.dwarf import Dwarf
 from ...binary.elf.symbols import STB_LOCAL, STB_WEAK, STT_FILE, STT_FUNC, STT_OBJECT
 from ...models.errors import InputError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...binary.elf.image import Section
     from .recompile import Command
 
-PT_LOAD, PF_X, PT_GNU_EH_FRAME = 1, 1, 0x6474E550
+PT_LOAD, PF_X = 1, 1
 #: Shorter functions look alike.
 SHORT = 8
 #: Share of an object's functions that must be in the plugin as they are.
@@ -163,22 +163,14 @@ class Image:
 
 def _sizes(elf: ElfFile) -> list[tuple[int, int]]:
     """(address, size) of each function with unwind information in its usual form."""
-    starts = set(function_starts(elf))
-    segment = next((s for s in elf.segments if s.type == PT_GNU_EH_FRAME), None)
-    if segment is None or not starts:
-        return []
-    raw = elf.read(segment.offset, segment.filesz, "the unwind table's header")
-    (count,) = struct.unpack_from("<I", raw, 8)
-    numbers = struct.unpack_from(f"<{2 * count}i", raw, 12)
     found = {}
     entry = elf.struct("IIiI")
-    for start, place in zip(numbers[::2], numbers[1::2]):
-        address = segment.vaddr + place
+    for start, address in unwind_table(elf):
         at = elf.offset_of(address, entry.size, "an unwind entry")
         _, _, first, size = elf.unpack(entry, at, "an unwind entry")
         # pc_begin as linkers write it, relative to its own place.
-        if address + 8 + first == segment.vaddr + start:
-            found[segment.vaddr + start] = size
+        if address + 8 + first == start:
+            found[start] = size
     return sorted(found.items())
 
 

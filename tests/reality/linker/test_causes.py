@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -463,24 +462,6 @@ def test_a_library_in_an_unexpected_place_is_found_for_the_remedy(kit: Kit, plac
 def test_examples_are_demangled(kit: Kit) -> None:
     (finding,) = kit.explain(kit.plugin("_ZN10tensorflow8OpKernel7RemovedEv"))
     assert finding.examples == ("tensorflow::OpKernel::Removed()",)
-
-
-def test_demangling_agrees_with_the_command() -> None:
-    from envlock.binary.names import symbols as names
-
-    mangled = [name for name in EXPORTS if name.startswith("_Z")]
-    wanted = subprocess.run(
-        ["c++filt"], input="\n".join(mangled), capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    for long, short in names._SHORTER:
-        wanted = [w.replace(long, "std::string" if short == "string" else short) for w in wanted]
-    assert names.demangle(mangled) == wanted
-    by_command = [names._command_demangler(name) for name in mangled]
-    for long, short in names._SHORTER:
-        by_command = [
-            w.replace(long, "std::string" if short == "string" else short) for w in by_command
-        ]
-    assert by_command == wanted
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,55 @@ def test_a_library_whose_file_is_gone(shop: Workshop) -> None:
     assert answer.stdout.split() == ["ok", "loaded"], answer.stderr
 
 
+def test_looking_maps_nothing_and_knows_the_global_scope(shop: Workshop) -> None:
+    f, g = shop.lib("libf.so", F, soname="libf.so"), shop.lib("libg.so", F, soname="libg.so")
+    script = """
+import ctypes, json, os, sys
+ctypes.CDLL(sys.argv[1], os.RTLD_NOW | os.RTLD_GLOBAL)
+ctypes.CDLL(sys.argv[2], os.RTLD_NOW | os.RTLD_LOCAL)
+def mapped():
+    with open("/proc/self/maps") as file:
+        return {line.split(None, 5)[5] for line in file if "/" in line and "/lib-dynload/" not in line}
+from envlock.linker.process import from_process
+before = mapped()
+scope = from_process()
+paths = [loaded.path for loaded in scope.process.global_scope]
+assert paths[0] == scope.main.path and sys.argv[1] in paths and sys.argv[2] not in paths, paths
+scope.close()
+assert mapped() == before, mapped() - before
+"""
+    base = {k: v for k, v in os.environ.items() if not k.startswith("LD_")}
+    subprocess.run(
+        [sys.executable, "-c", script, str(f), str(g)],
+        check=True,
+        env={**base, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+def test_without_proc_the_link_map_is_read_all_the_same() -> None:
+    """Here for want of descriptors; a process that may not be traced is another case."""
+    script = """
+import ctypes, os, resource
+from envlock.linker.link_map import read_link_map
+def told():
+    return [(x.address, x.base, x.path, x.dynamic, x.soname, x.strings) for x in read_link_map()]
+before = told()
+assert len(before) > 3
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open("/dev/null", os.O_RDONLY)
+except OSError:
+    pass
+assert told() == before
+"""
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
 def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     from envlock.linker import process
     from envlock.models.errors import EnvironmentUnreadable
