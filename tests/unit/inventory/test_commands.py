@@ -83,6 +83,7 @@ def test_a_failed_snapshot_is_valid_json(tmp_path: Path) -> None:
     assert done.stderr.startswith("envlock: ")
 
 
+@pytest.mark.slow
 def test_history_and_drift(env: Path, wheels: Path, store: Path) -> None:
     place = ("--store", store)
     empty = run("history", *place)
