@@ -16,7 +16,8 @@ from ..binary.elf.append import body_size, plan_append
 from ..binary.elf.file import ElfFile
 from ..binary.elf.image import SHF_ALLOC
 from ..binary.elf.notes import APPENDED, OWNER, SECTION, find_stamp
-from ..files.copying import BodyCopy, Plan, Shrunk, copy_and_compare, mismatch
+from ..files.copying import BodyCopy, Shrunk, copy_and_compare, mismatch
+from ..files.plan import Plan
 from ..files.scratch import Scratch, close
 from ..files.writing import existing, make, require_writable, take_over
 from ..models.errors import EnvlockError, FileAccessError, WriteError

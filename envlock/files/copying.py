@@ -14,6 +14,7 @@ import threading
 
 from ..models.errors import WriteError
 from .parallel import Beside
+from .plan import Plan
 from .scratch import close
 
 TYPE_CHECKING = False
@@ -40,33 +41,6 @@ _UNSUPPORTED = frozenset(
         errno.ETXTBSY,
     )
 )
-
-
-class Plan:
-    """How to make the stamped file.
-
-    The result is the first `keep` bytes of the source with `patches` (offset, bytes) applied,
-    then `pieces` in order: bytes, or (offset, size) to copy from the source.
-    """
-
-    __slots__ = ("keep", "patches", "pieces")
-
-    def __init__(
-        self,
-        keep: int,
-        patches: list[tuple[int, bytes]],
-        pieces: list[bytes | tuple[int, int]],
-    ) -> None:
-        self.keep = keep
-        self.patches = patches
-        self.pieces = pieces
-
-    @property
-    def size(self) -> int:
-        """Bytes of the stamped file."""
-        return self.keep + sum(
-            len(piece) if isinstance(piece, bytes) else piece[1] for piece in self.pieces
-        )
 
 
 class Shrunk(Exception):

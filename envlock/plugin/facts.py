@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
-from ..binary.elf.append import require_plugin
 from ..models.errors import ElfError
 from .identity import asserts_counts, is_runtime, needs_digest, read_identity, uses_numpy_api
 from .manifest import read_embedded
@@ -115,6 +114,8 @@ class PluginFacts:
     @cached_property
     def is_not_a_library(self) -> str | None:
         """Why dlopen would not take it for a shared library; None where it would."""
+        from ..binary.elf.append import require_plugin
+
         _ = self.elf.dynamic  # without one it is no input at all: that raises
         try:
             require_plugin(self.elf)

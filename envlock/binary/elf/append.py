@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 
-from ...files.copying import Plan
+from ...files.plan import Plan
 from ...models.errors import ElfError
 from .file import ElfFile
 from .image import (

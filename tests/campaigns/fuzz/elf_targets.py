@@ -19,7 +19,7 @@ from envlock.binary.elf.notes import APPENDED, build_note, find_stamp, has_linke
 from envlock.binary.elf.relocations import read_relocations
 from envlock.binary.elf.symbols import begin_plugin, gnu_hash, sysv_hash
 from envlock.environment import binary
-from envlock.files.copying import Plan
+from envlock.files.plan import Plan
 from envlock.linker.header import Host, cut_off, isa_needed, verify_header, verify_mapping
 from envlock.linker.library import Library
 from envlock.linker.lookup import LookupScope
