@@ -10,6 +10,8 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from functools import partial
+from itertools import starmap
 
 from ...models.errors import DependencyMissing, ElfError
 from ..elf.file import ElfFile
@@ -61,7 +63,8 @@ def _ask(elf: ElfFile, folders: list[str]) -> tuple[str, object]:
     if not os.path.basename(program).startswith("python") or hasattr(sys, "frozen"):
         raise _no_child(f"`{program}` is not a Python interpreter")
     opened: list[int] = []
-    pid, ended = 0, False
+    children: list[int] = []
+    ended = False
     try:
         file = _beyond(os.open(elf.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), opened)
         status = os.fstat(file)
@@ -70,7 +73,8 @@ def _ask(elf: ElfFile, folders: list[str]) -> tuple[str, object]:
         reading, writing = os.pipe()
         opened += [reading]
         writing = _beyond(writing, opened)
-        pid = os.posix_spawn(
+        spawn = partial(
+            os.posix_spawn,
             program,
             [program, "-I", "-S", "-c", _PROGRAM, elf.path, *folders],
             os.environ,
@@ -82,6 +86,8 @@ def _ask(elf: ElfFile, folders: list[str]) -> tuple[str, object]:
             setsigmask=[],
             setsigdef=[SIGALRM],
         )
+        # One step for the interpreter: no signal comes between the child and its number.
+        children.extend(starmap(spawn, [()]))
         opened.remove(writing)
         os.close(writing)
         data = bytearray()
@@ -100,7 +106,7 @@ def _ask(elf: ElfFile, folders: list[str]) -> tuple[str, object]:
     finally:
         for one in opened:
             os.close(one)
-        if pid:
+        for pid in children:
             _wait(pid, ended)
 
 
