@@ -78,5 +78,5 @@ def parse_document(raw: bytes, path: str) -> ReportDocument | DriftDocument:
     except ValidationError as problem:
         raise InputError(f"`{path}` does not validate: {problem}") from None
     raise InputError(
-        f"`{path}` is no report: its format is neither `{REPORT_FORMAT}` nor `{DRIFT_FORMAT}`"
+        f"`{path}` is not a report: its format is neither `{REPORT_FORMAT}` nor `{DRIFT_FORMAT}`"
     )

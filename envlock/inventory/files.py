@@ -28,10 +28,10 @@ def parse_snapshot(raw: bytes, label: str) -> Snapshot:
     if found != SNAPSHOT_FORMAT:
         if isinstance(found, str) and found.startswith("envlock.snapshot/"):
             raise InputError(
-                f"{label} has the format `{found:.40}`, this envlock reads `{SNAPSHOT_FORMAT}`",
+                f"{label} has the format `{found:.40}`; this envlock reads `{SNAPSHOT_FORMAT}`",
                 hint="pip install --upgrade tf-envlock",
             )
-        raise InputError(f"{label} is no envlock snapshot: its `format` is not `{SNAPSHOT_FORMAT}`")
+        raise InputError(f"{label} is not a snapshot: its `format` is not `{SNAPSHOT_FORMAT}`")
     try:
         found_snapshot = decode(Snapshot, value)
     except ValidationError as problem:

@@ -45,7 +45,7 @@ class PluginFacts:
     """One plugin; each property raises `InputError` where the file is damaged there.
 
     `path` is where it was found, as reports name it. A plugin of which only the manifest is at
-    hand has no file: what only its file tells is None, or not there to be asked for.
+    hand has no file: what only its file shows is None, or not there to be asked for.
     """
 
     def __init__(self, elf: ElfFile | None, path: str, *, manifest: Manifest | None = None) -> None:
@@ -100,7 +100,7 @@ class PluginFacts:
 
     @cached_property
     def identity(self) -> PluginIdentity:
-        """What the file is. Stripping takes away what tells how it was compiled; the manifest
+        """What the file is. Stripping takes away what shows how it was compiled; the manifest
         remembers."""
         recorded = None if self.manifest is None else self.manifest.plugin
         if recorded is None:
@@ -115,7 +115,7 @@ class PluginFacts:
     @cached_property
     def is_not_a_library(self) -> str | None:
         """Why dlopen would not take it for a shared library; None where it would."""
-        _ = self.elf.dynamic  # without one it is no input at all: that raises
+        _ = self.elf.dynamic  # without one it is not a library: that raises
         try:
             require_plugin(self.elf)
         except ElfError as error:
@@ -129,7 +129,7 @@ class PluginFacts:
 
     @cached_property
     def uses_numpy_api(self) -> bool | None:
-        """Whether it calls numpy's C API; None where only its file would tell."""
+        """Whether it calls numpy's C API; None where only its file would show it."""
         return uses_numpy_api(self.elf)
 
     @cached_property
@@ -153,7 +153,7 @@ class PluginFacts:
 
     @cached_property
     def registrations(self) -> Registrations:
-        """The ops and kernels that it registers, as the manifest or the file tells."""
+        """The ops and kernels that it registers, as the manifest or the file shows."""
         recorded = None if self.manifest is None else self.manifest.registrations
         if recorded is not None:
             return recorded

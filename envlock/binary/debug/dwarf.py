@@ -152,7 +152,7 @@ class Dwarf:
             raise self._damaged(f"`{name}` is too short for its compression header")
         kind = int.from_bytes(raw[:4], self.elf.byte_order)  # type: ignore[arg-type]
         if kind != 1:
-            raise self._damaged(f"`{name}` is compressed with method {kind}, only zlib is read")
+            raise self._damaged(f"`{name}` is compressed with method {kind}; only zlib is read")
         at = 8 if self.elf.bits == 64 else 4
         width = self.elf.bits // 8
         full = int.from_bytes(raw[at : at + width], self.elf.byte_order)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ class Dwarf:
         except zlib.error:
             raise self._damaged(f"`{name}` cannot be decompressed") from None
         if len(data) != full:
-            raise self._damaged(f"`{name}` has {len(data)} bytes, its header says {full}")
+            raise self._damaged(f"`{name}` has {len(data)} bytes; its header says {full}")
         return data
 
     def _relocate(self, name: str, raw: bytes) -> bytes:
@@ -218,7 +218,7 @@ class Dwarf:
                     break
                 base = unit.root.get(AT_STR_OFFSETS_BASE, 8)
                 if type(base) is not int:
-                    raise self._damaged("a string table's place is no number")
+                    raise self._damaged("the offset of a string table is not a number")
                 unit.str_offsets = base
             at = end
         return units

@@ -184,7 +184,7 @@ def test_bad_keys_are_one_line_and_exit_status_3(
     for arguments, words in (
         (("check", plugin, "--trust", der), "is DER, keys are read as PEM"),
         (("check", plugin, "--trust", tmp_path / "none"), "No such file or directory"),
-        (("check", plugin, "--trust", signer.private), "`PRIVATE KEY` is no public key"),
+        (("check", plugin, "--trust", signer.private), "`PRIVATE KEY` is not a public key"),
         (("check", plugin, "--trust", plugin), "neither PEM nor an OpenSSH public key"),
         (("stamp", plugin, "--sign", signer.public), "is no private key"),
         (("stamp", plugin, "--sign", tmp_path / "none"), "No such file or directory"),
