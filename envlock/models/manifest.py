@@ -33,7 +33,7 @@ class Library(Record):
 
     soname: str  # the DT_NEEDED name under which it was asked for
     found_by: str | None = None  # "runpath", "ld.so.cache", ...: see envlock.linker.prediction
-    version: str | None = None  # the real version, where the file or its package states one
+    version: str | None = None  # the real version, where the file or its package tells one
     build_id: str | None = None
     owner: Owner | None = None
 
@@ -54,7 +54,7 @@ class CodeDigest(Record):
 
 
 class Compilation(Record):
-    """How the plugin was compiled, as far as the binary itself, or its compile command, shows."""
+    """How the plugin was compiled, as far as the binary itself, or its compile command, tells."""
 
     compilers: tuple[str, ...] = ()  # .comment entries and DWARF producers, without flags
     flags: tuple[str, ...] = ()  # ABI-relevant flags from DW_AT_producer or .GCC.command.line
@@ -66,7 +66,7 @@ class Compilation(Record):
     march: str | None = None
     eigen_max_align_bytes: int | None = None
     uses_c_api_only: bool | None = None
-    from_command: tuple[str, ...] = ()  # the fields that the named compile command gave
+    from_command: tuple[str, ...] = ()  # the fields that the named compile command told
 
 
 class PluginIdentity(Record):
@@ -101,7 +101,7 @@ class BuildSetting(Record):
 
 
 class LibraryIdentity(Record):
-    """What distinguishes one build of a TensorFlow library from another."""
+    """What tells one build of a TensorFlow library from another."""
 
     name: str  # file name, libtensorflow_framework.so.2
     soname: str | None = None
@@ -128,7 +128,7 @@ class TensorFlowFacts(Record):
 
     @property
     def eigen_max_align_bytes(self) -> int | None:
-        """EIGEN_MAX_ALIGN_BYTES, as `compile_flags` states it."""
+        """EIGEN_MAX_ALIGN_BYTES, as `compile_flags` tells it."""
         for flag in self.compile_flags:
             name, _, value = flag.partition("=")
             if name == "-DEIGEN_MAX_ALIGN_BYTES" and value.isdigit():

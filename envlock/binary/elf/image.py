@@ -221,7 +221,7 @@ class ElfImage:
             if ident.startswith(b"PK\x03\x04") and self.path.endswith(".whl"):
                 from shlex import quote
 
-                hint = f"the plugins in it are checked by `envlock scan {quote(self.path)}`"
+                hint = f"the plugins in it are checked by `envlock check {quote(self.path)}`"
             raise ElfError(f"`{self.path}` is not an ELF file: it is {describe(ident)}", hint=hint)
         if len(ident) < 16:
             raise self.damaged(f"the ELF header is cut off after {len(ident)} bytes")

@@ -314,7 +314,7 @@ def _among_own(c: Registering) -> Iterator[Answer]:
     "kernel-priority",
     "A kernel beside one of another priority",
     "TensorFlow takes the kernel with the higher priority, for the whole process and without "
-    "a word. Registering one is the documented way to replace a kernel.",
+    "a message. Registering one is the documented way to replace a kernel.",
     Verdict.DRIFTED,
 )
 def kernel_priority(c: Registering) -> Iterator[Answer]:

@@ -250,7 +250,7 @@ DAMAGED = {
     ),
     "larger than is read": (
         note(b" " * (MAX_MANIFEST + 1)),
-        f"its manifest claims {MAX_MANIFEST + 1} bytes, envlock reads at most {MAX_MANIFEST}",
+        f"its manifest claims {MAX_MANIFEST + 1} bytes, and envlock reads at most {MAX_MANIFEST}",
     ),
     "100 MB": (note(b" " * 100_000_000), "its manifest claims 100000000 bytes"),
     "too many notes": (

@@ -152,7 +152,7 @@ def test_what_is_refused_and_with_which_words(what: str) -> None:
 def test_a_newer_format_asks_for_a_newer_envlock() -> None:
     with pytest.raises(ManifestError) as caught:
         decode_manifest(changed(format="envlock.manifest/2"), "plugin.so")
-    assert "has format `envlock.manifest/2`, envlock " in caught.value.message
+    assert "has format `envlock.manifest/2`, and envlock " in caught.value.message
     assert "reads `envlock.manifest/1`" in caught.value.message
     assert caught.value.hint == "upgrade envlock: `pip install --upgrade tf-envlock`"
 
