@@ -48,7 +48,7 @@ class KernelRecord(Record):
 
 
 class Registrations(Record):
-    """All that the plugin registers, as far as `source` shows."""
+    """All that the plugin registers, as far as `source` can tell."""
 
     source: str
     tensorflow: str | None = None  # the release that was asked; None for source "file"
