@@ -29,7 +29,7 @@ help:
 	@echo "make atlas-check  one release of it again, compared: RELEASES=2.15.1"
 	@echo "make scoreboard   what the verdict catches and wrongly refuses (docs/scoreboard.md)"
 	@echo "make survival     which tools keep the stamp (docs/survival.md)"
-	@echo "make corruptions  what damaged plugins are told (docs/corruptions.md)"
+	@echo "make corruptions  what envlock says of damaged plugins (docs/corruptions.md)"
 	@echo "make fuzz         every reader, SECONDS=60 each"
 	@echo "make pythons      types and the gate on every Python from 3.9 to 3.14 found here"
 	@echo "make bench        the figures, side by side"

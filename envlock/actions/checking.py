@@ -32,7 +32,7 @@ NO_TENSORFLOW = "install it there, or name the environment that has it with `--e
 
 
 def file_identity(status: os.stat_result) -> tuple[int, ...]:
-    """What tells that a file is the same and unchanged: device, inode, size, times."""
+    """What shows that a file is the same and unchanged: device, inode, size, times."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
@@ -59,7 +59,7 @@ class Checker:
     ) -> Checker:
         """A checker for what a new process of an environment would say.
 
-        Raises `EnvironmentUnreadable` when it is none or has no TensorFlow, and what `trusted_keys`
+        Raises `EnvironmentUnreadable` when it is not one or has no TensorFlow, and what `trusted_keys`
         raises.
         """
         from ..linker.simulate import for_environment
@@ -184,7 +184,7 @@ class Checker:
         self, plugin: PluginFacts, prediction: Prediction | None = None, *, built_here: bool = False
     ) -> Evidence:
         """What the verdict goes by: the plugin, this environment, what dlopen would answer."""
-        _ = plugin.identity  # a damaged stamp is told before what the linker says of the file
+        _ = plugin.identity  # a damaged stamp is reported before what the linker says of the file
         if prediction is None:
             prediction = self.predict(plugin.elf)
         return Evidence(
@@ -264,7 +264,7 @@ def check(
     know that TensorFlow.
 
     Raises `ElfError`, `FileAccessError`, `ManifestError` when the plugin cannot be read,
-    `EnvironmentUnreadable` when `env` is no environment or has no TensorFlow, `PolicyError`;
+    `EnvironmentUnreadable` when `env` is not an environment or has no TensorFlow, `PolicyError`;
     `KeyFileError`, `FileAccessError` and, without the package `cryptography`, `DependencyMissing`
     for the keys that a policy trusts; `InputError` for an atlas, and for headers that do not
     compile, `WriteError` where what was read of them cannot be kept.

@@ -42,7 +42,7 @@ def load(
 
     Raises `IncompatiblePluginError` when the policy refuses the plugin, when it cannot be read, or
     when the file changed between check and load; `PolicyError`, `EnvironmentUnreadable`,
-    `KeyFileError`, `FileAccessError` for a file of keys and, for a policy that demands trust
+    `KeyFileError`, `FileAccessError` for a file of keys and, for a policy that requires signatures
     without the package `cryptography`, `DependencyMissing` for what their names say; otherwise
     whatever TensorFlow raises, with the findings attached as `envlock_report`. Warns with
     `EnvlockWarning` about an unstamped plugin, and about what a lenient policy lets pass.
@@ -62,7 +62,7 @@ def load(
 
     if not hasattr(tensorflow, "load_op_library"):
         raise EnvironmentUnreadable(
-            "TensorFlow is still being imported, it cannot load plugins yet",
+            "TensorFlow is still being imported, so it cannot load plugins yet",
             hint="call `envlock.load` once `import tensorflow` has ended",
         )
     # Only now is it known what TensorFlow and other threads have really mapped and registered.
@@ -75,9 +75,9 @@ def load(
         if checker.leads_elsewhere(name):
             raise IncompatiblePluginError(
                 f"`{printable(name)}` was replaced after this process loaded it, and TensorFlow would "
-                "hand out what it has loaded; nothing was loaded",
+                "return the old one; nothing was loaded",
                 report,
-                hint="start the process anew",
+                hint="restart the process",
             )
         if _identity_now(name) != identity:
             raise IncompatiblePluginError(

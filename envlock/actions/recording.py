@@ -34,7 +34,7 @@ def build_manifest(
     """The manifest of an open plugin in the checker's environment; without one, of a linked note.
 
     `plugin` is its identity with the digest; `evidence` is what is known of the plugin if that is
-    more than its file tells.
+    more than its file shows.
     """
     environment = checker.environment
     tensorflow = environment.tensorflow
@@ -55,7 +55,7 @@ def build_manifest(
 
 
 def _completed(plugin: PluginIdentity, evidence: InterfaceFacts | None) -> PluginIdentity:
-    """The plugin; how it was compiled as its own file and the commands named for it tell."""
+    """The plugin; how it was compiled as its own file and the commands named for it show."""
     if evidence is None or not evidence.commands:
         return plugin
     from ..plugin.compilation import completed

@@ -218,7 +218,7 @@ def _replace(
         raise _changed(source) from None
     if unsynced is not None:
         notes.append(
-            f"`{target}` is in place, but its folder could not be brought to the disk "
+            f"`{target}` is in place, but its folder could not be flushed to disk "
             f"({unsynced.strerror}): after a power failure the old file may be there again"
         )
     return notes

@@ -49,13 +49,13 @@ def stamp(
 
     `env` is the environment that the plugin was built in. `record_ops` loads the plugin with that
     environment's Python, in a process that may die, to record what it registers. `sign` is the
-    file of an Ed25519 private key that vouches for plugin and manifest (docs/explanation/trust.md).
+    file of an Ed25519 private key that signs plugin and manifest (docs/explanation/trust.md).
     `compile_commands`, a compilation database, and `compile_command`, command lines, are how the
     plugin's sources were compiled: they are compiled once more with `-g`, into a temporary folder,
     for what the plugin depends on (docs/guides/debug-information.md).
 
     Raises `FileAccessError` when the plugin, the key or the database cannot be opened, `ElfError`
-    when the file is no shared library with section headers, `EnvironmentUnreadable` when `env` is
+    when the file is not a shared library with section headers, `EnvironmentUnreadable` when `env` is
     no environment or has no TensorFlow, `StampRefused` when it could not load the plugin (`force`
     records it nevertheless), `InputError` when the sources do not compile or are not the plugin's,
     and for a damaged atlas, `KeyFileError` and `DependencyMissing` for the key, `ManifestError`
@@ -150,7 +150,7 @@ def _commands(database: str | os.PathLike[str] | None, lines: Sequence[str]) -> 
 def _recompiled(
     elf: ElfFile, commands: Sequence[Command]
 ) -> tuple[InterfaceFacts | None, tuple[str, ...]]:
-    """What the plugin's recompiled sources tell, and remarks about it."""
+    """What the plugin's recompiled sources show, and remarks about it."""
     if not commands:
         return None, ()
     from ..plugin.dependencies.sources import from_sources
@@ -187,16 +187,14 @@ def _not_exact(manifest: Manifest, checker: Checker) -> tuple[str, ...]:
 def _signature(
     elf: ElfFile, payload: bytes, key: PrivateKey | None
 ) -> tuple[bytes | None, str | None, tuple[str, ...]]:
-    """The signature note, the fingerprint of its key, and what to tell about them."""
+    """The signature note, the fingerprint of its key, and remarks about them."""
     if key is None:
         from ..plugin.signature.note import signed_by
 
         dropped = signed_by(elf)
         if dropped is None:
             return None, None, ()
-        lost = (
-            f"the signature by {dropped} is gone, it was of the old stamp: sign with `--sign KEY`"
-        )
+        lost = f"the signature by {dropped} is gone, because it was for the old stamp: sign with `--sign KEY`"
         return None, None, (lost,)
     from ..plugin.signature.keys import fingerprint
     from ..plugin.signature.sign import sign
@@ -225,7 +223,7 @@ def _old_stamp(elf: ElfFile) -> tuple[bool, Manifest | None]:
 
 
 def _lost(before: Manifest | None, now: Manifest) -> tuple[str, ...]:
-    """What the stamp that is replaced told and the new one does not."""
+    """What the stamp that is replaced recorded and the new one does not."""
     if before is None:
         return ()
     notes = []

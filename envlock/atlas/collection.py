@@ -129,7 +129,7 @@ def find_installed(
 
 
 def marks(libraries: Iterable[LibraryIdentity]) -> dict[str, str]:
-    """What tells builds of a library apart, by its name: the build-id, else the size."""
+    """What distinguishes builds of a library, by its name: the build-id, else the size."""
     return {library.name: _mark(library.build_id, library.size) for library in libraries}
 
 

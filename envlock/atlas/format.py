@@ -132,7 +132,7 @@ class Atlas:
         version, count = struct.unpack_from("<II", data, 8)
         if version != VERSION:
             raise InputError(
-                f"`{path}` is an atlas of format {version}, this envlock reads {VERSION}",
+                f"`{path}` is an atlas of format {version}; this envlock reads {VERSION}",
                 hint="python -m pip install --upgrade tf-envlock",
             )
         self._places: dict[bytes, tuple[int, int]] = {}

@@ -92,7 +92,7 @@ class Compiler:
         first = run.stdout.splitlines()[0] if run.stdout else ""
         if run.returncode or "clang" in first.lower() or not re.search(r"\d+\.\d+", first):
             raise InputError(
-                f"`{self.command[0]}` is no g++ ({first or 'no version'})",
+                f"`{self.command[0]}` is not g++ ({first or 'no version'})",
                 hint="the probe needs g++'s own dumps: name a g++ with --compiler",
             )
         match = re.search(r"(\d+\.\d+(\.\d+)?)\s*$", first)
@@ -174,7 +174,7 @@ def compile_probe(
         if run.returncode == 0:
             if not os.path.isfile(target) or not os.path.isfile(dump):
                 raise InputError(
-                    f"`{compiler.command[0]}` is no g++: it wrote no object or no dump",
+                    f"`{compiler.command[0]}` does not work as g++ does: it wrote no object file or no dump",
                     hint="the probe needs g++'s own dumps: name a g++ with --compiler",
                 )
             return target, dump, headers

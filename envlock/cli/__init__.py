@@ -31,7 +31,7 @@ COMMANDS = {
     "note": ("note", "write the manifest as source, to be linked into a plugin"),
     "scan": ("check", "another name for `check`"),
     "report": ("report", "another name for `check`, which also converts a JSON report"),
-    "snapshot": ("snapshot", "record what an environment is"),
+    "snapshot": ("snapshot", "record the state of an environment"),
     "history": ("history", "list the saved snapshots"),
     "diff": ("diff", "say what differs between two environments, and which plugins it breaks"),
     "drift": ("drift", "say what changed in an environment since it was saved, as `diff` does"),
@@ -83,7 +83,7 @@ def _overview() -> str:
     width = max(map(len, COMMANDS)) + 2
     lines = ["usage: envlock COMMAND ...", ""]
     lines += [f"  {name:<{width}}{text}" for name, (_, text) in COMMANDS.items()]
-    lines += ["", "`envlock COMMAND --help` tells more. `envlock --version` prints the version."]
+    lines += ["", "`envlock COMMAND --help` explains one. `envlock --version` prints the version."]
     return "\n".join(lines)
 
 

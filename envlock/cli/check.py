@@ -77,9 +77,9 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
     if arguments.tensorflow and arguments.env:
         raise UsageError("`--tensorflow` and `--env` name two different things to check against")
     if arguments.tensorflow and arguments.live_headers:
-        raise UsageError("`--live-headers` reads an environment's, `--tensorflow` names none")
+        raise UsageError("`--live-headers` reads an environment; `--tensorflow` names a release")
     if arguments.tensorflow and not arguments.paths:
-        raise UsageError("`--tensorflow` checks the plugins that are named, and none is")
+        raise UsageError("`--tensorflow` checks only plugins that you name; name at least one")
 
     def check(progress: Progress | None = None) -> tuple[Report, ...]:
         return check_many(

@@ -35,7 +35,8 @@ def add_compiler(parser: argparse.ArgumentParser) -> None:
 
 def add_format(parser: argparse.ArgumentParser, *more: str) -> None:
     """`--format text|json|...`."""
-    parser.add_argument("--format", choices=("text", "json", *more), default="text")
+    note = "how to write the result (default: text)"
+    parser.add_argument("--format", choices=("text", "json", *more), default="text", help=note)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +82,7 @@ def _escaped(text: str) -> str:
 def emit(text: str, output: str | None = None) -> None:
     """Write to stdout, or whole or not at all to a file; raises `WriteError`.
 
-    A reader that went away (head, less) is no error, and what it did not read still counts.
+    A reader that went away (head, less) is not an error, and what it did not read still counts.
     """
     if output is not None:
         from ..files.writing import write_file

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `envlock compat`."""
-    parser.add_argument("plugin", metavar="PLUGIN")
+    parser.add_argument("plugin", metavar="PLUGIN", help="the plugin's file (`.so`)")
     parser.add_argument(
         "--distribution",
         choices=("tensorflow", "tensorflow-cpu"),

@@ -36,7 +36,7 @@ class Failing:
         except WriteError as second:
             from . import complain
 
-            complain(second)  # the first one counts, and is told after it
+            complain(second)  # the first one counts, and is reported after it
 
 
 def failing_in_json(

@@ -34,4 +34,4 @@ def _by_name(output: str | None) -> str:
         return "S"
     if output.endswith(".c"):
         return "c"
-    raise UsageError(f"`{output}` ends neither in .S nor in .c", hint="name it with `--language`")
+    raise UsageError(f"`{output}` ends neither in .S nor in .c", hint="name the `--language`")

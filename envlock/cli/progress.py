@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def progress_bar(wanted: bool) -> Iterator[Progress | None]:
-    """A function that is told (done, total, next one); None where nothing is to be shown."""
+    """A function that is called with (done, total, next one); None where nothing is to be shown."""
     if not wanted or sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
         yield None
         return

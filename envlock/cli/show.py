@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `envlock show`."""
-    parser.add_argument("plugin", metavar="PLUGIN")
+    parser.add_argument("plugin", metavar="PLUGIN", help="the plugin's file (`.so`)")
     add_format(parser)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `envlock stamp`."""
-    parser.add_argument("plugin", metavar="PLUGIN")
+    parser.add_argument("plugin", metavar="PLUGIN", help="the plugin's file (`.so`)")
     parser.add_argument("-o", "--output", metavar="OUT", help="write there, leave PLUGIN as it is")
     add_environment(parser)
     parser.add_argument(

@@ -66,7 +66,7 @@ class PrefixRecord:
             self.problem = "it is not a JSON object"
             return {}
         if not isinstance(value.get("name"), str) or not isinstance(value.get("version"), str):
-            self.problem = "it states no name or no version"
+            self.problem = "it does not state its name and version"
         return value
 
     def check(self) -> str | None:
@@ -156,7 +156,7 @@ def channel_name(channel: str) -> str | None:
 
 
 class CondaPrefix:
-    """The prefix records below one folder; none where it is no conda prefix."""
+    """The prefix records below one folder; none where it is not a conda prefix."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix

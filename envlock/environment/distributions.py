@@ -40,7 +40,7 @@ def _is_version(text: str) -> bool:
 
 
 class RecordEntry:
-    """One installed file of a distribution, as its RECORD tells it."""
+    """One installed file of a distribution, as its RECORD lists it."""
 
     __slots__ = ("digest", "path", "size")
 
@@ -185,7 +185,7 @@ class Distribution:
         return self._record
 
     def entries(self) -> Iterator[RecordEntry]:
-        """The lines of RECORD, without those that are none."""
+        """The lines of RECORD, without those that name no file."""
         raw = self.record().decode("utf-8", "surrogateescape")
         legacy = not self.folder_name.endswith(".dist-info")
         for line in raw.splitlines():
@@ -217,7 +217,7 @@ def _quoted(path: str) -> str:
 
 
 def record_entry(line: str) -> RecordEntry | None:
-    """One line of RECORD; None for what is none."""
+    """One line of RECORD; None for what is not one."""
     parts = line.rsplit(",", 2)
     if len(parts) != 3:
         return None
@@ -320,7 +320,7 @@ class Distributions:
 
 
 def _prefix_of(folder: str) -> str:
-    """The prefix of a lib/pythonX.Y/site-packages; the folder itself where it is none."""
+    """The prefix of a lib/pythonX.Y/site-packages; the folder itself where it is not one."""
     if os.path.basename(folder) in ("site-packages", "dist-packages"):
         return os.path.dirname(os.path.dirname(os.path.dirname(folder)))
     return folder

@@ -140,14 +140,14 @@ def _executable_in(folder: str, named: str) -> str:
     if broken is not None:
         _fail(
             f"`{broken}` is a broken link to `{os.readlink(broken)}`",
-            "the Python it was made with is gone, make the environment again",
+            "the Python it was made with is gone: make the environment again",
         )
     if any(re.match(_PYTHON_NAME, name) for name in files.listing(folder)):
         _fail(f"`{named}` has no `bin/python`", f"name its parent, `{os.path.dirname(folder)}`")
     if os.path.isdir(os.path.join(folder, "conda-meta")):
         _fail(f"conda prefix `{named}` has no Python", f"conda install --prefix {named} python")
     _fail(
-        f"`{named}` is not a Python environment, it has no `bin/python`",
+        f"`{named}` is not a Python environment: it has no `bin/python`",
         "name a virtual environment's or conda prefix's folder, or a Python executable",
     )
 
@@ -165,12 +165,12 @@ def _other(executable: str) -> EnvironmentPaths:
         if not os.path.isdir(home):
             _fail(
                 f"`{config}` names the Python folder `{home}`, which does not exist",
-                "the Python it was made with is gone, make the environment again",
+                "the Python it was made with is gone: make the environment again",
             )
         places = [home, os.path.realpath(home), os.path.dirname(real)]
     found = _find_stdlib(places, real, settings)
     if found is None:
-        _fail(f"no standard library belongs to `{executable}`, looked above `{places[0]}`")
+        _fail(f"no standard library was found for `{executable}`, searched above `{places[0]}`")
     base_prefix, stdlib = found
     match = re.match(_LIBRARY_NAME, os.path.basename(stdlib))
     assert match is not None
@@ -195,14 +195,14 @@ def _require_python(executable: str, real: str) -> None:
         _fail(f"`{executable}` cannot be read: {problem}")
     names = (os.path.basename(executable), os.path.basename(real))
     if not any(re.match(_PYTHON_NAME, name) for name in names):
-        _fail(f"`{executable}` is not a Python executable, going by its name")
+        _fail(f"by its name, `{executable}` is not a Python executable")
     if head[:2] == b"#!":
         _fail(
             f"`{executable}` is a script, not a Python executable",
             f"name what it starts: `{executable} -c 'import sys; print(sys.executable)'`",
         )
     if head != b"\x7fELF":
-        _fail(f"`{executable}` is not a Python executable, it is no ELF file")
+        _fail(f"`{executable}` is not a Python executable: it is not an ELF file")
 
 
 def _find_config(executable: str) -> str | None:

@@ -19,7 +19,7 @@ def read_platform(executable: str) -> PlatformFacts:
     """Machine and C library of a Python executable; libstdc++ is the linker's to find.
 
     The C library is the one whose dynamic linker the executable names (PT_INTERP). "glibc" comes
-    with the version that it defines up to, as gnu_get_libc_version() tells.
+    with the version that it defines up to, as gnu_get_libc_version() returns.
     """
     try:
         with ElfFile.open(executable) as elf:

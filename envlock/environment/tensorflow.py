@@ -44,11 +44,11 @@ def find_tensorflow(
         for folder in paths.search_path:
             rest = os.path.join(folder, "tensorflow")
             if os.path.isdir(rest):
-                return None, f"`{rest}` has no `__init__.py`, it is no TensorFlow that can be used"
+                return None, f"`{rest}` has no `__init__.py`, so it is not a usable TensorFlow"
         return None, f"TensorFlow is not installed in `{paths.prefix}`"
     found = TensorFlowInstall(package, paths, distributions, conda)
     if found.framework is None:
-        return None, f"`{package}` has no `{FRAMEWORK}`, it is no installed TensorFlow 2"
+        return None, f"`{package}` has no `{FRAMEWORK}`, so it is not an installed TensorFlow 2"
     return found, None
 
 
@@ -236,7 +236,7 @@ class TensorFlowInstall:
 
     @functools.cached_property
     def eigen_max_align_bytes(self) -> int | None:
-        """EIGEN_MAX_ALIGN_BYTES as `tf.sysconfig` tells it; None where that does not."""
+        """EIGEN_MAX_ALIGN_BYTES as `tf.sysconfig` states it; None where it does not."""
         path = self.path_of(SESSION)
         if path is None or "get_eigen_max_align_bytes" not in self._sysconfig:
             return None

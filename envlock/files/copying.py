@@ -50,8 +50,8 @@ class Shrunk(Exception):
 def mismatch(target: str, what: str) -> WriteError:
     """The error for a copy that does not read back as it was written."""
     return WriteError(
-        f"cannot write `{target}`: read back, the new file is not what was written ({what}); "
-        "the old one is as it was",
+        f"cannot write `{target}`: the new file, read back, is not what was written ({what}); "
+        "the old one is unchanged",
         hint="check the disk and the file system",
     )
 

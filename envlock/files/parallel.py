@@ -35,10 +35,10 @@ MAX_TOKENS = 4096 // _TOKEN.size
 
 class Died(Exception):
     """The child that worked at this item died; the argument is the signal or exit status, None
-    where the host's handling of SIGCHLD leaves nobody to tell it."""
+    where the host's handling of SIGCHLD loses it."""
 
     def __str__(self) -> str:
-        return "nothing tells why" if self.args[0] is None else super().__str__()
+        return "the reason is not known" if self.args[0] is None else super().__str__()
 
 
 def workers_for(items: int) -> int:
@@ -66,7 +66,7 @@ def map_forked(
 
     `function` must not raise; its results must be picklable. `workers` defaults to what
     `workers_for` says; one worker means no fork, and so does a system that allows no more processes
-    or pipes. An item whose child died has a `Died`. `begun` is told, in this process, the index of
+    or pipes. An item whose child died has a `Died`. `begun` is given, in this process, the index of
     each item that is begun.
     """
     begun = begun or _untold

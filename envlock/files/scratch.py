@@ -3,7 +3,7 @@
 Where the file system has O_TMPFILE the file has no name before, so a killed process leaves nothing
 behind. Elsewhere, and for the moment between the two steps of giving it the target's name, it is
 called `.envlock-<16 hex digits>.tmp` and locked (flock) by the process that makes it. Whoever
-makes the next one in that folder removes those that nobody holds any more.
+makes the next one in that folder removes those that no process holds any more.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Scratch:
 
 
 def _lock(fd: int) -> bool:
-    """False when another process has it; a file system without locks is no reason to fail."""
+    """False when another process has it; a file system without locks is not a reason to fail."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -161,7 +161,7 @@ def _clear(path: str) -> None:
     try:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode) and os.geteuid() in (0, status.st_uid):
-            # Without a lock nothing tells that nobody writes it any more, so it stays.
+            # Without a lock it is not known that no process writes it any more, so it stays.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.lstat(path), status):
                 os.unlink(path)

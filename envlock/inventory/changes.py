@@ -71,7 +71,7 @@ def _unknown(
 ) -> None:
     facts = before if first is None else after
     unchecked.append(
-        Unchecked(what=what, why=f"`{facts.side.label}` ({facts.side.kind}) does not tell")
+        Unchecked(what=what, why=f"`{facts.side.label}` ({facts.side.kind}) does not say")
     )
 
 
@@ -223,7 +223,7 @@ def _libstdcxx(before: Facts, after: Facts, unchecked: list[Unchecked]) -> Itera
         subject="libstdc++",
         before=_libstdcxx_name(first),
         after=_libstdcxx_name(second),
-        message=f"libstdc++ goes up to {_libstdcxx_name(second)}, before to "
+        message=f"libstdc++ goes up to {_libstdcxx_name(second)}, before it went up to "
         f"{_libstdcxx_name(first)}",
         details=tuple(details),
     )
@@ -286,7 +286,7 @@ def _files(before: Facts, after: Facts) -> Iterator[Change]:
                     kind="changed",
                     subject=problem.subject,
                     before=problem.kind.replace("-", " "),
-                    message=f"no longer so: {problem.message}",
+                    message=f"no longer true: {problem.message}",
                 )
 
 
@@ -339,7 +339,7 @@ def _variables(before: Facts, after: Facts, unchecked: list[Unchecked]) -> Itera
         kind = "added" if first is None else "removed" if second is None else "changed"
         text = {
             "added": f"`{name}` is set now: `{new}`",
-            "removed": f"`{name}` is no longer set, before `{old}`",
+            "removed": f"`{name}` is no longer set (before: `{old}`)",
             "changed": f"`{name}`: `{old}` -> `{new}`",
         }[kind]
         yield Change(

@@ -39,7 +39,7 @@ def snapshot(
     `EnvironmentUnreadable`, and `UsageError` for another `integrity`.
     """
     if integrity not in INTEGRITY:
-        raise UsageError(f"`{integrity}` is no kind of integrity check: {', '.join(INTEGRITY)}")
+        raise UsageError(f"no integrity check `{integrity}`: choose from {', '.join(INTEGRITY)}")
     environment = env if isinstance(env, Environment) else Environment.open(env)
     installed = Installed(environment)
     with Beside(

@@ -209,7 +209,7 @@ def _compare(
         edits.modified.append((path, "not a regular file"))
         return
     if not same_size:
-        # Edited for certain; the digest only tells one edit from another.
+        # Edited for certain; the digest only distinguishes edits.
         found = file_digest(full, "sha256", _ENOUGH)
         shown = "unreadable" if found is None else found.hex()
         edits.modified.append((path, f"{status.st_size} bytes, {shown}"))
@@ -359,14 +359,14 @@ def _two_managers(environment: Environment, installed: Installed) -> Iterator[Pr
             owner = next(iter(shared))
             message = (
                 f"pip installed `{one.canonical_name}` {one.version} over conda's "
-                f"`{owner}` {versions.get(owner)}: both believe to own its files"
+                f"`{owner}` {versions.get(owner)}: both claim its files"
             )
         elif (one.installer or "conda") not in ("conda", "pip") or (
             one.installer == "pip" and _rewritten(one, installed)
         ):
             message = (
                 f"{one.installer} installed `{one.canonical_name}` {one.version} again over "
-                f"conda's `{owner}`: both believe to own its files"
+                f"conda's `{owner}`: both claim its files"
             )
         else:
             continue
@@ -407,7 +407,7 @@ def _tensorflows(environment: Environment) -> Iterator[Problem]:
     yield Problem(
         kind="two-tensorflows",
         subject="tensorflow",
-        message=f"{' and '.join(names)} are installed in one place, the files are a mixture",
+        message=f"{' and '.join(names)} are installed in one place, so the files are a mixture",
         remedy=f"pip uninstall {keys} && {_pip_command(right.canonical_name, right.version)}",
     )
 
@@ -429,7 +429,7 @@ def _versions(environment: Environment, installed: Installed) -> Iterator[Proble
             yield _mismatch("tensorflow", message, found.version, command)
         imported = found.imported_version
         if imported is not None and not _agree(imported, found.version):
-            message = f"this process imported `{name}` {imported} and has to be started anew"
+            message = f"this process imported `{name}` {imported} and has to be restarted"
             yield _mismatch("tensorflow", message, found.version, None)
     numpy = environment.numpy
     if numpy is not None:
@@ -458,6 +458,6 @@ def _mismatch(subject: str, message: str, recorded: str, command: str | None) ->
     return Problem(
         kind="version-mismatch",
         subject=subject,
-        message=f"{message}, its metadata says {recorded}",
+        message=f"{message}, but its metadata says {recorded}",
         remedy=command,
     )

@@ -22,8 +22,8 @@ _LIBSTDCXX_PACKAGES = ("libstdcxx", "libstdcxx-ng")
 #: Sides that hold a digest of what each package's RECORD lists.
 _WITH_RECORDS = {"environment", "snapshot", "saved"}
 _RECORDS = (
-    "its RECORD is empty or gone, so nothing tells whether its files are still those",
-    "its RECORD lists its files, before there was none",
+    "its RECORD is empty or gone, so whether its files are unchanged is not known",
+    "its RECORD lists its files; before there was none",
 )
 
 
@@ -51,14 +51,14 @@ def package_changes(
     elif before.conda or after.conda:
         lock = after if before.knows_conda else before
         unchecked.append(
-            Unchecked(what="conda packages", why=f"`{lock.side.label}` names none of them")
+            Unchecked(what="conda packages", why=f"`{lock.side.label}` does not list any of them")
         )
     if missing[0]:
         lock = after if before.complete else before
         unchecked.append(
             Unchecked(
                 what="1 package" if missing[0] == 1 else f"{missing[0]} packages",
-                why=f"`{lock.side.label}` does not name them, and need not",
+                why=f"`{lock.side.label}` does not list them, and need not",
             )
         )
 
@@ -210,7 +210,7 @@ def shown(package: Package) -> str:
 
 
 def pip_build(old: PipPackage, new: PipPackage) -> str | None:
-    """How two distributions of one version differ; None where they do not, or nobody knows."""
+    """How two distributions of one version differ; None where they do not, or it is not known."""
     first, second = old.direct_url, new.direct_url
     editable = (first is not None and first.editable, second is not None and second.editable)
     if editable[0] != editable[1]:
@@ -235,7 +235,7 @@ def recorded_build(old: PipPackage, new: PipPackage) -> str | None:
 
 
 def conda_build(old: CondaPackage, new: CondaPackage) -> str | None:
-    """How two conda packages of one version differ; None where they do not, or nobody knows."""
+    """How two conda packages of one version differ; None where they do not, or it is not known."""
     for label, first, second in (
         ("build", old.build, new.build),
         ("sha256", old.sha256, new.sha256),
@@ -270,5 +270,5 @@ def _unmet(manager: str, name: str, constraint: str | None, asked_first: bool) -
         manager=manager,
         before=wanted if asked_first else None,
         after=None if asked_first else wanted,
-        message=f"`{name}` ({wanted}) is asked for by the lock file, and is not there",
+        message=f"`{name}` ({wanted}) is required by the lock file, but is not there",
     )

@@ -51,7 +51,7 @@ def is_plugin(elf: ElfFile) -> bool:
     """Whether a shared library is meant to be loaded into TensorFlow.
 
     It needs one of TensorFlow's libraries, or imports TensorFlow's names without saying from where
-    (that works from 2.20 on). TensorFlow's own libraries are none.
+    (that works from 2.20 on). TensorFlow's own libraries are not plugins.
     """
     dynamic = elf.dynamic
     soname = dynamic.soname or os.fsencode(os.path.basename(elf.path))
@@ -88,7 +88,7 @@ def libraries_below(
     """Paths of the shared libraries, and with `wheels` of the wheels, below a folder.
 
     The `tensorflow` package is left out. Symbolic links to folders are not followed, so that a loop
-    ends. `failed` is told of folders that cannot be read.
+    ends. `failed` is called for folders that cannot be read.
     """
     stack = [folder]
     while stack:

@@ -1,7 +1,7 @@
 """A recorded environment as a side; plugins are judged as `envlock check` judges them.
 
 With a plugin's file at hand the atlas answers for TensorFlow: what that release exports, and its
-binary interface. Without, the stamp's record of the interface is compared, and nothing tells
+binary interface. Without, the stamp's record of the interface is compared, and nothing shows
 whether the plugin would link.
 """
 
@@ -70,7 +70,7 @@ class RecordedSide(UnknownSide):
         self.tensorflow = recorded
         if self.known is not None and self._release_only(recorded, self.known):
             # A lock file names a release: its libraries are not other ones, they are not known.
-            why = f"`{facts.side.label}` names the release only, it is judged as the public one"
+            why = f"`{facts.side.label}` names the release only, so it is judged as the public one"
             self.doubts.append(Unchecked(what="the build of TensorFlow", why=why))
             self.tensorflow = recorded.replace(libraries=self.known.release.identities)
             self.known = Known(self.known.atlas, self.known.release, True)
@@ -141,9 +141,9 @@ class Judge:
         machines = {side.machine or plugin.identity.machine, plugin.identity.machine}
         if plugin.has_file and side.known is not None and machines == {MACHINE}:
             link = lacking(plugin, side.known.atlas)[side.known.release.index]
-        what, why = _LINKER, "the environment is only recorded, its libraries are not at hand"
+        what, why = _LINKER, "the environment is only recorded: its libraries are not at hand"
         if not plugin.has_file:
-            why = "only the plugin's file tells which symbols it needs, and it is not at hand"
+            why = "only the plugin's file shows which symbols it needs, and it is not at hand"
         elif link is not None:
             what += " of libraries other than TensorFlow's"
         unchecked = [Unchecked(what=what, why=why), *side.doubts]

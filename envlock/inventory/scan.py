@@ -58,7 +58,7 @@ class Candidate:
         return self.path if self.member is None else f"{self.path}!/{self.member}"
 
     def wanted(self) -> bool:
-        """Whether it is to be checked, as far as can be told without unpacking a wheel."""
+        """Whether it is to be checked, as far as is known without unpacking a wheel."""
         if self.named or self.member is not None:
             return True
         from .plugins import is_wanted
@@ -81,7 +81,7 @@ def check_many(
     environment among the paths is checked against itself where neither is named; everything else
     against the running environment. No paths stand for the plugins of `env`.
 
-    Libraries in folders and wheels that are no plugins are left out. What cannot be read gets a
+    Libraries in folders and wheels that are not plugins are left out. What cannot be read gets a
     report without a verdict, and so does a folder with nothing to look at: whoever named it meant
     another one. `live_headers` and what is raised are as for `check`, but for what is wrong with a
     plugin; `UsageError` for a release that no atlas knows.
@@ -200,7 +200,7 @@ def _map(
             told += 1
 
         answers = [
-            unread(one, InputError(f"checking `{one.label}` ended its process: {answer}"))
+            unread(one, InputError(f"the process that checked `{one.label}` ended: {answer}"))
             if isinstance(answer, Died)
             else answer
             for one, answer in zip(found, map_forked(check, found, begun=begun))
@@ -216,7 +216,7 @@ def _map(
 
 
 def _check(candidate: Candidate, judge: Judge) -> list[Report]:
-    """The reports on a candidate, none where it is no plugin. Raises `InputError`."""
+    """The reports on a candidate, none where it is not a plugin. Raises `InputError`."""
     if candidate.problem is not None:
         raise candidate.problem
     if candidate.member is not None:
@@ -291,7 +291,7 @@ def _folder_problems(folder: str, unread: Iterable[OSError], *, empty: bool) -> 
     if empty:
         from shlex import quote
 
-        text = f"`{folder}` is a folder without a shared library or wheel to look at"
+        text = f"`{folder}` is a folder without a shared library or wheel to check"
         hint = f"`find {quote(folder)} -name '*.so*'` lists what may have been meant"
         yield Candidate(folder, problem=InputError(text, hint=hint))
 

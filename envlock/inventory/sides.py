@@ -1,4 +1,4 @@
-"""The two sides of a comparison: anything that tells what an environment is, brought to one shape.
+"""The two sides of a comparison: anything that describes an environment, brought to one shape.
 
 resolve("known-good", store)   a saved snapshot
 resolve("env.json")            a snapshot's file
@@ -235,7 +235,7 @@ def _lock_detail(lock: LockFile) -> str:
 
 
 def _lock_tensorflow(facts: Facts) -> TensorFlowFacts | None:
-    """What a lock file tells of TensorFlow: distribution and release."""
+    """What a lock file says of TensorFlow: distribution and release."""
     from ..models.manifest import TensorFlowFacts
 
     named = [("pip", p.name, p.version) for p in facts.pip.values()]

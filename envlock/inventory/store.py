@@ -99,12 +99,12 @@ class Store:
                 "SELECT type, sql FROM sqlite_master WHERE name = 'snapshots'"
             )
             if made.fetchall() != [("table", _CREATE.strip())]:
-                raise InputError(f"`{self.path}` is an SQLite file, but no envlock store")
+                raise InputError(f"`{self.path}` is an SQLite file, but not an envlock history")
             return
         if not create:
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if tables:
-                raise InputError(f"`{self.path}` is an SQLite file, but no envlock store")
+                raise InputError(f"`{self.path}` is an SQLite file, but not an envlock history")
             self.close()
             return
         connection.execute("BEGIN IMMEDIATE")
@@ -112,7 +112,7 @@ class Store:
             # Another process may have made it while this one waited.
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    raise InputError(f"`{self.path}` is an SQLite file, but no envlock store")
+                    raise InputError(f"`{self.path}` is an SQLite file, but not an envlock history")
                 connection.execute(_CREATE)
                 connection.execute(_INDEX)
                 connection.execute(f"PRAGMA user_version = {LAYOUT}")
@@ -125,13 +125,13 @@ class Store:
         text = str(error)
         if "locked" in text:
             raise WriteError(
-                f"the store `{self.path}` is in use by another process for {PATIENCE:.0f} s"
+                f"the store `{self.path}` has been in use by another process for {PATIENCE:.0f} s"
             ) from None
         if "readonly" in text or "unable to open" in text or "disk" in text:
             raise WriteError(f"the store `{self.path}` cannot be used: {text}") from None
         if not self._ours():
             raise InputError(
-                f"`{self.path}` is no envlock store: {text}",
+                f"`{self.path}` is not an envlock history: {text}",
                 hint="name the file of a history with `--store FILE`, or leave it out for your own",
             ) from None
         moved = f"mv {quote(self.path)} {quote(self.path + '.damaged')}"

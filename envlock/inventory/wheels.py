@@ -41,7 +41,7 @@ def libraries_in(wheel: str) -> list[str]:
 
 
 def judge_member(wheel: str, member: str, label: str, judge: Judge) -> list[Report]:
-    """What `judge` says of a plugin in a wheel, nothing where it is none. Raises `InputError`.
+    """What `judge` says of a plugin in a wheel, nothing where it is not a plugin. Raises `InputError`.
 
     `label` is what reports call it.
     """
@@ -169,7 +169,7 @@ def unpacked(archive: ZipFile, members: set[str]) -> Iterator[str]:
         for member in sorted(members):
             place = os.path.normpath(os.path.join(root, member))
             if not place.startswith(root + os.sep):
-                raise InputError(f"`{member}` points out of its wheel")
+                raise InputError(f"`{member}` points outside its wheel")
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with open(place, "wb") as target:
                 _copy(archive, member, target.write)

@@ -2,7 +2,7 @@
 
 Mirrors `_dl_load_cache_lookup` and `search_cache` (elf/dl-cache.c, sysdeps/generic/dl-cache.h):
 the same binary search with the same comparison, so that a cache that was sorted otherwise gives
-the same answer as in the dynamic linker. A damaged cache is no cache, as there.
+the same answer as in the dynamic linker. A damaged cache counts as absent, as there.
 """
 
 from __future__ import annotations

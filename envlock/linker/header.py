@@ -237,7 +237,7 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
     end = max(segment.offset + segment.filesz for segment in loads)
     if end > last_page:
         text = (
-            f"the file has {elf.size} bytes, its segments need {end}: it is cut off, and the "
+            f"the file has {elf.size} bytes but its segments need {end}: it is cut off, and the "
             "process dies (SIGBUS) when the dynamic linker touches what is missing"
         )
         return Rejection("crash", "truncated", text)

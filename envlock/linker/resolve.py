@@ -44,7 +44,7 @@ def predict(plugin: str | ElfFile, scope: LiveScope) -> Prediction:
     """Predict dlopen of a file: a path (one without a slash is searched, as dlopen does) or an
     open `ElfFile`.
 
-    Raises `FileAccessError` when the file cannot be opened and `ElfError` when it is no ELF file
+    Raises `FileAccessError` when the file cannot be opened and `ElfError` when it is not ELF
     or its own tables contradict each other; everything else is an answer.
     """
     if isinstance(plugin, str):
@@ -354,7 +354,7 @@ def _version_of(library: Library, index: int) -> Version | None:
     known = library.versions.get(raw & 0x7FFF)
     if known is None and raw & 0x7FFF > library.last_version:
         # `l_versions` has no such element: whatever stands behind it is taken for a version.
-        raise library.elf.damaged(f"symbol {index} has version {raw & 0x7FFF}, there is none")
+        raise library.elf.damaged(f"symbol {index} has the absent version {raw & 0x7FFF}")
     if known is None or not known[0]:
         return None
     return Version(*known)

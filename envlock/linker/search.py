@@ -297,7 +297,7 @@ class Searcher:
         return None
 
     def _variants(self, folder: str) -> tuple[str, ...]:
-        """The folder's existing hardware subfolders, then itself; nothing where it is none."""
+        """The folder's existing hardware subfolders, then itself; nothing where it is not a folder."""
         if folder[:1] != "/":
             return (folder,)
         if not os.path.isdir(folder):

@@ -117,8 +117,8 @@ def start_process(
     scope.tunables = environ.get("GLIBC_TUNABLES", "")
     if interpreter.glibc == (0, 0):
         scope.unchecked.append(
-            f"`{interpreter.path or executable}` is not a readable glibc interpreter: what it "
-            "would do is taken to be what glibc does"
+            f"`{interpreter.path or executable}` is not a readable glibc interpreter: it is "
+            "assumed to do what glibc does"
         )
     scope.namespace.add(main)
     linker = pool.open(interpreter.path) if interpreter.path else None

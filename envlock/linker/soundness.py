@@ -81,7 +81,7 @@ def verify(elf: ElfFile) -> None:
         raise elf.damaged(f"it has {has}, but no {lacks}")
     for tag, size_tag, name in _PAIRS:
         if (dynamic.get(tag) is None) != (dynamic.get(size_tag) is None):
-            raise elf.damaged(f"of {name} and its size only one is there")
+            raise elf.damaged(f"only one of {name} and its size is there")
     _relro(elf)
     for tag, name in ((DT_INIT, "DT_INIT"), (DT_FINI, "DT_FINI")):
         address = dynamic.get(tag)
@@ -237,7 +237,7 @@ def _entries(
     places = words[0::3].tolist()
     types = {info & 0xFFFFFFFF for info in dict.fromkeys(words[1::3].tolist())}
     for kind in types - known:
-        raise elf.damaged(f"relocation type {kind} is none that the dynamic linker knows")
+        raise elf.damaged(f"the dynamic linker does not know relocation type {kind}")
     _place(elf, min(places), max(places), writable)
     if indirect in types:
         for number in range(count):

@@ -69,7 +69,7 @@ class ManifestMissing(ManifestError):
 
 
 class EnvironmentUnreadable(InputError):
-    """The folder or executable named as environment is none, or cannot be examined."""
+    """The folder or executable named as environment is not one, or cannot be examined."""
 
 
 class PolicyError(InputError):

@@ -48,9 +48,9 @@ class PolicyFile(Record):
         return verdict >= self.fail_on
 
     def refuses(self, report: Report) -> bool:
-        """Whether a plugin is refused: for its verdict, or for what the policy demands besides.
+        """Whether a plugin is refused: for its verdict, or for what else the policy requires.
 
-        `fail_on` does not soften a demand for trust; only a setting of the rule itself does.
+        `fail_on` does not soften a required signature; only a setting of the rule itself does.
         """
         return (
             self.fails(report.verdict)

@@ -43,7 +43,7 @@ class PluginSummary(Record):
     stamped: bool
     stamp: str | None = None  # "appended" or "linked-in"
     tensorflow: str | None = None  # the release it was built for, as far as known
-    signed_by: str | None = None  # the trusted key that vouches for it, if a policy asks for one
+    signed_by: str | None = None  # the trusted key that signed it, if a policy asks for one
     error: str | None = None  # why it could not be read
 
 

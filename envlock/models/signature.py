@@ -1,4 +1,4 @@
-"""What a signed stamp vouches for: the statement that an Ed25519 key signs (docs/reference/signature.md)."""
+"""What a signed stamp covers: the statement that an Ed25519 key signs (docs/reference/signature.md)."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class PipPackage(Record):
     """One Python distribution (a dist-info or egg-info folder)."""
 
     name: str  # normalised as PEP 503 says
-    version: str | None  # None: its metadata does not tell, see `problem`
+    version: str | None  # None: its metadata does not state it, see `problem`
     tags: tuple[str, ...] = ()  # of the wheel it was installed from
     build: str | None = None  # the wheel's build number
     contents: str | None = None  # digest of what RECORD says the wheel brought
@@ -141,7 +141,7 @@ class Problem(Record):
     remedy: str | None = None
     paths: tuple[str, ...] = ()  # at most twenty, relative to the environment
     count: int = 0  # how many files in all
-    digest: str | None = None  # of the files as they are now, so that two edits can be told apart
+    digest: str | None = None  # of the files as they are now: two edits have two digests
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "kind": (
             "modified-files",

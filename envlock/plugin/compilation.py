@@ -1,4 +1,4 @@
-"""How a plugin was compiled, as far as the file itself tells.
+"""How a plugin was compiled, as far as the file itself shows.
 
 Evidence in falling order: recorded command lines (`-frecord-gcc-switches`), DWARF producers,
 macro information (`-g3`), the names of imported symbols, `.comment`. Only flags that bear on the
@@ -70,7 +70,7 @@ _CXX17_NAMES = re.compile(rb"St17basic_string_viewI|NSt10filesystem|St3pmr")
 
 
 def read_compilation(elf: ElfFile) -> Compilation:
-    """Compilers, flags and what follows from them; None where nothing tells.
+    """Compilers, flags and what follows from them; None where nothing shows it.
 
     Raises `ElfError` when the dynamic symbols are damaged; damaged debug information, command
     lines or comments count as absent.
@@ -98,7 +98,7 @@ def read_compilation(elf: ElfFile) -> Compilation:
 def completed(
     found: Compilation, commands: Sequence[tuple[Sequence[str], Sequence[str]]]
 ) -> Compilation:
-    """What a file tells, and in its gaps what the commands tell that its sources are compiled with.
+    """What a file shows, and in its gaps what the commands show that its sources are compiled with.
 
     Of each source: what the compiler calls itself, with the flags that it took, and the arguments
     of the command. Where sources differ, nothing is claimed of the whole.

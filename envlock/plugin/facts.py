@@ -44,7 +44,7 @@ class PluginFacts:
     """One plugin; each property raises `InputError` where the file is damaged there.
 
     `path` is where it was found, as reports name it. A plugin of which only the manifest is at
-    hand has no file: what only its file tells is None, or not there to be asked for.
+    hand has no file: what only its file shows is None, or not there to be asked for.
     """
 
     def __init__(self, elf: ElfFile | None, path: str, *, manifest: Manifest | None = None) -> None:
@@ -99,7 +99,7 @@ class PluginFacts:
 
     @cached_property
     def identity(self) -> PluginIdentity:
-        """What the file is. Stripping takes away what tells how it was compiled; the manifest
+        """What the file is. Stripping takes away what shows how it was compiled; the manifest
         remembers."""
         recorded = None if self.manifest is None else self.manifest.plugin
         if recorded is None:
@@ -130,7 +130,7 @@ class PluginFacts:
 
     @cached_property
     def uses_numpy_api(self) -> bool | None:
-        """Whether it calls numpy's C API; None where only its file would tell."""
+        """Whether it calls numpy's C API; None where only its file would show it."""
         return uses_numpy_api(self.elf)
 
     @cached_property
@@ -154,7 +154,7 @@ class PluginFacts:
 
     @cached_property
     def registrations(self) -> Registrations:
-        """The ops and kernels that it registers, as the manifest or the file tells."""
+        """The ops and kernels that it registers, as the manifest or the file shows."""
         recorded = None if self.manifest is None else self.manifest.registrations
         if recorded is not None:
             return recorded

@@ -36,7 +36,7 @@ def read_identity(
 ) -> PluginIdentity:
     """Identity of a shared library; `digest` reads the whole code to add its digest.
 
-    `compilation` saves looking for what a manifest already tells. Raises `ElfError`.
+    `compilation` saves looking for what a manifest already states. Raises `ElfError`.
     """
     dynamic = elf.dynamic
     if compilation is None:
@@ -92,7 +92,7 @@ def asserts_counts(elf: ElfFile, symbols: Sequence[bytes]) -> bool:
 
 
 def needs_digest(elf: ElfFile, recorded: PluginIdentity, found: PluginIdentity) -> bool:
-    """Whether the code has to tell that a manifest is this file's: where no build-id can.
+    """Whether the code has to show that a manifest is this file's: where no build-id can.
 
     GNU strip takes PT_GNU_RELRO away together with a build-id. The digest tells initialised data
     by it, and would not be the recorded one.

@@ -113,7 +113,7 @@ def _wrong_format(found: object, source: str) -> ManifestError:
     if isinstance(found, str) and found.startswith(family):
         return ManifestError(
             f"`{source}`: the manifest has format `{found:.80}`, "
-            f"envlock {__version__} reads `{MANIFEST_FORMAT}`",
+            f"and envlock {__version__} reads `{MANIFEST_FORMAT}`",
             hint=UPGRADE,
         )
     shown = f"`{found:.80}`" if isinstance(found, str) else "none"
@@ -149,7 +149,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {key!r:.60} stands there twice")
+                raise ValueError(f"the key {key!r:.60} appears twice")
             seen.add(key)
     return table
 
@@ -164,7 +164,7 @@ def _integer(text: str) -> int:
 def _number(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{text:.40} is no finite number")
+        raise ValueError(f"{text:.40} is not a finite number")
     return value
 
 

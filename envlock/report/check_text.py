@@ -32,7 +32,7 @@ def render(document: ReportDocument, *, everything: bool, style: Style) -> str:
     if (harmless or unchecked) and not everything:
         told = [words.count(harmless, "harmless finding")] if harmless else []
         told += [words.count(unchecked, "thing") + f" {words.UNCHECKED}"] if unchecked else []
-        lines += ["", f"`--all` tells more: {words.joined(told)}"]
+        lines += ["", f"`--all` lists {words.joined(told)}"]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -72,7 +72,7 @@ def _matrix(reports: Sequence[Report], style: Style) -> Iterator[str]:
 
 
 def _reasons(reports: Sequence[Report], everything: bool) -> Iterator[str]:
-    """What stands behind the words: a line a finding, with `everything` all that is told of it."""
+    """The findings of a report, one a line; with `everything`, all that is known of each."""
     said = None
     for report in reports:
         error = report.plugin.error

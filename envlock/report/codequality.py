@@ -30,7 +30,7 @@ SEVERITIES = {
 
 
 def render(document: Document, policy: PolicyFile) -> str:
-    """The array as JSON text; empty where there is nothing to tell."""
+    """The array as JSON text; empty where there is nothing to report."""
     issues: list[dict[str, Any]] = []
     alike: dict[tuple[str, ...], int] = {}
 

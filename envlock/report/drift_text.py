@@ -78,7 +78,7 @@ def _harmless(changes: list[Change], everything: bool, style: Style) -> Iterator
     yield ""
     title = f"{words.count(len(changes), 'change')} without a known effect"
     folded = len(changes) > _FOLDED and not everything
-    yield title + (", `--all` tells more:" if folded else ":")
+    yield title + (", `--all` lists them in full:" if folded else ":")
     if folded:
         yield from _wrap(", ".join(_short(change) for change in changes), "  ")
         return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..models.report import Finding, Report, Unchecked
     from .formats import Document
 
-#: Shapes differ, so that a verdict is told without colour too: tick, dot, triangle, cross, query.
+#: Shapes differ, so that a verdict is recognised without colour too: tick, dot, triangle, cross, query.
 _SHAPES = {
     "compatible": ("M8 12.5l2.7 2.7L16 9.5", True),
     "drifted": ("M8 10h8M8 14h8", True),

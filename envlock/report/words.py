@@ -46,9 +46,9 @@ def headline(report: Report) -> str:
         return f"{said}: {report.plugin.error}"
     decisive = [f.rule for f in report.findings if f.verdict == report.verdict]
     if decisive and all(rule.startswith("signature-") for rule in decisive):
-        return f"{said}: no trusted key vouches for what it loads"
+        return f"{said}: no trusted key has signed what would be loaded"
     if decisive == ["stamp-missing"]:
-        return f"{said}: the policy demands a stamp"
+        return f"{said}: the policy requires a stamp"
     comma = "," if report.verdict == "drifted" else ""
     return f"{said}{comma} {_MEANS[report.verdict].format(_tensorflow(report.environment))}"
 
@@ -123,7 +123,7 @@ def is_matrix(reports: Sequence[Report]) -> bool:
 
 
 def against(report: Report, matrix: bool) -> str:
-    """ " with TensorFlow 2.15.1" in a matrix, where only that tells reports apart."""
+    """ " with TensorFlow 2.15.1" in a matrix, where only that distinguishes reports."""
     return f" with {_tensorflow(report.environment)}" if matrix else ""
 
 
@@ -173,10 +173,10 @@ def drift_sentence(document: DriftDocument) -> str:
         if failing:
             return (
                 f"{total}; {count(len(failing), 'plugin')} would fail or misbehave, "
-                "for reasons that are older than the changes or could not be joined to one"
+                "for reasons that are older than the changes or could not be linked to one"
             )
         if not document.reports:
-            return f"{total}; there is no plugin that they could affect"
+            return f"{total}; the environment has no plugin that they could affect"
         return f"{total}, none of which affects a plugin"
     verb = "break" if any(c.verdict == Verdict.INCOMPATIBLE for c in bad) else "endanger"
     if len(bad) == 1:

@@ -50,7 +50,7 @@ class Comparison:
         self.origin_told = origin_told  # what an unstamped plugin was built with is spoken of
         # They were compared by the stamp alone: whether the plugin links is not known.
         self.interface_alone = interface_alone
-        self.uses_numpy_api = uses_numpy_api  # None: only its file, which is not at hand, tells
+        self.uses_numpy_api = uses_numpy_api  # None: only its file, which is not at hand, shows it
         self.built_here = built_here  # it is about to be stamped for this environment
 
     @property

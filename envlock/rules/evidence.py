@@ -182,7 +182,7 @@ class Evidence:
     """All that a verdict goes by.
 
     `link`: what the dynamic linker would say (`Prediction`), or what the atlas says in its place
-    (`Missing`); None where nobody can tell. `registering`: asked once the linker accepts the
+    (`Missing`); None where that is not known. `registering`: asked once the linker accepts the
     plugin. `unchecked`: what whoever collected this could not find out. `built`: the release that the plugin
     was built with, where more than its manifest tells it. `built_here`: the plugin is
     about to be stamped for this side.

@@ -66,7 +66,7 @@ def judge(evidence: Evidence, policy: PolicyFile, trusted: Verifier | None = Non
         else:
             unchecked.append(answer)
     if trusted is not None and not plugin.has_file:
-        why = "the policy requires a signature, and only the plugin's file holds it"
+        why = "the policy requires a signature, which only the plugin's file holds"
         unchecked.append(Unchecked(what="signature", why=why))
         trusted = None
     kept, signed_by = settle(plugin, findings, policy, trusted)
@@ -86,7 +86,7 @@ def judge(evidence: Evidence, policy: PolicyFile, trusted: Verifier | None = Non
 
 
 def link_findings(evidence: Evidence) -> tuple[Finding, ...]:
-    """Why the dynamic linker would refuse the plugin; none where it would not, or nobody knows."""
+    """Why the dynamic linker would refuse the plugin; none where it would not, or that is not known."""
     link, plugin, side = evidence.link, evidence.plugin, evidence.side
     if link is None:
         return ()

@@ -1,4 +1,4 @@
-"""Reading policies and applying them: to findings, and what they demand besides."""
+"""Reading policies and applying them: to findings, and what else they require."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _check_rules(policy: PolicyFile, name: str) -> None:
     for setting in policy.rules:
         if setting.rule not in known:
             raise PolicyError(
-                f"the policy `{name}` sets `{setting.rule:.100}`, and there is no such rule",
+                f"the policy `{name}` names the rule `{setting.rule:.100}`, which does not exist",
                 hint="docs/reference/rules.md lists the rules",
             )
 
@@ -107,7 +107,7 @@ def verdict_of(findings: tuple[Finding, ...]) -> Verdict:
 
 
 def trusted_keys(policy: PolicyFile) -> Verifier | None:
-    """The keys that a policy trusts, None where it demands no trust.
+    """The keys that a policy trusts, None where it requires no signature.
 
     Raises `KeyFileError`, `FileAccessError`, and `DependencyMissing` without `cryptography`.
     """
@@ -124,8 +124,8 @@ def settle(
     policy: PolicyFile,
     trusted: Verifier | None,
 ) -> tuple[tuple[Finding, ...], str | None]:
-    """The findings with what the policy demands besides, as the policy counts them; and the key
-    that vouches for the plugin, None where none does or the policy lets that not count."""
+    """The findings with what else the policy requires, as the policy counts them; and the key
+    that signed the plugin, None where none does or the policy lets that not count."""
     if policy.require_stamp and plugin.manifest is None:
         from .stamp.rules import missing_stamp
 

@@ -90,7 +90,7 @@ def unfit(plugin: PluginFacts) -> Finding | None:
             subject=it.machine,
             built=found,
             live=f"{MACHINE}, 64-bit, little-endian",
-            message=f"the plugin is for {found}, the atlas is of TensorFlow for {MACHINE}",
+            message=f"the plugin is for {found}, but the atlas is of TensorFlow for {MACHINE}",
             why="a process loads libraries of its own architecture only",
         )
     if plugin.is_not_a_library is None:

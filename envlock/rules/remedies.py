@@ -53,7 +53,7 @@ def find_fits(plugin: PluginFacts, distribution: str) -> Fits:
     origins = find_origins(plugin, distribution)
     needed = origins.needed
     if needed is None or (isinstance(needed, Suspects) and not needed.possible):
-        return Fits((), ())  # it may link, but nobody knows whether it works then
+        return Fits((), ())  # it may link, but whether it works then is not known
     built = [origins.built] if origins.built is not None else []
     if isinstance(needed, Suspects):
         built = [release.version for release in needed.origins]

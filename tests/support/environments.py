@@ -15,9 +15,11 @@ As a command (`python -m tests.support.environments 2.15.1 2.16.2`) it makes the
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import fcntl
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -158,6 +160,7 @@ def ensure(version: str, package: str = "tensorflow-cpu") -> TfEnvironment:
         raise CannotEnsure(reason)
     existing = _existing(version, package)
     if existing is not None:
+        _mend(existing)
         return existing
     python_minor = _choose(version)
     prefix = _folder(version, package, python_minor)
@@ -166,6 +169,28 @@ def ensure(version: str, package: str = "tensorflow-cpu") -> TfEnvironment:
         if not _is_complete(prefix):
             _make(prefix, version, package, available_interpreters()[python_minor])
     return _describe(prefix, version, package, python_minor)
+
+
+@functools.cache
+def _mend(env: TfEnvironment) -> None:
+    """Install certifi anew where something on this machine has edited its list of certificates.
+
+    Some networks do that to every list that they find; uv's cache is edited with it, being the same
+    file. The tests of drift want environments that are as they were installed.
+    """
+    records = list(env.site_packages.glob("certifi-*.dist-info/RECORD"))
+    listed = next((r for r in records if "certifi/cacert.pem,sha256=" in r.read_text()), None)
+    if listed is None:
+        return
+    with _locked(env.prefix.parent / f".{env.prefix.name}.lock"):
+        digest = hashlib.sha256((env.site_packages / "certifi/cacert.pem").read_bytes()).digest()
+        wanted = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        if f"certifi/cacert.pem,sha256={wanted}," in listed.read_text():
+            return
+        version = listed.parent.name.removesuffix(".dist-info").partition("-")[2]
+        command = [*uv(), "pip", "install", "--quiet", "--no-cache", "--no-deps", "--reinstall"]
+        command += ["--link-mode=copy", "--python", str(env.python), f"certifi=={version}"]
+        subprocess.run(command, check=True, env=clean_environ())
 
 
 def can_ensure(version: str, package: str = "tensorflow-cpu") -> str | None:

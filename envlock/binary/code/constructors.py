@@ -47,7 +47,7 @@ class Constructors:
         self._machine = _machine(elf.machine_number)
         self._code = [s for s in elf.segments if s.type == PT_LOAD and s.flags & PF_X]
         if len(self._code) > MAX_CODE_SEGMENTS:
-            raise elf.damaged(f"{len(self._code)} segments with code, linkers make one or two")
+            raise elf.damaged(f"{len(self._code)} segments with code; linkers make one or two")
         self._slots: dict[int, int] | None = None
         self._names: dict[int, str] = {}
         self._starts = function_starts(elf)

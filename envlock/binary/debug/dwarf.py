@@ -149,7 +149,7 @@ class Dwarf:
         except zlib.error:
             raise self._damaged(f"`{name}` cannot be decompressed") from None
         if len(data) != full:
-            raise self._damaged(f"`{name}` has {len(data)} bytes, its header says {full}")
+            raise self._damaged(f"`{name}` has {len(data)} bytes; its header says {full}")
         return data
 
     def _number(self, data: bytes, at: int, size: int) -> int:
@@ -200,7 +200,7 @@ class Dwarf:
                     break
                 base = unit.root.get(AT_STR_OFFSETS_BASE, 8)
                 if type(base) is not int:
-                    raise self._damaged("a string table's place is no number")
+                    raise self._damaged("the offset of a string table is not a number")
                 unit.str_offsets = base
             at = header.end
         return units

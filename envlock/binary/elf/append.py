@@ -53,7 +53,7 @@ def require_plugin(elf: ElfFile) -> None:
         kind = kinds.get(elf.type, f"of ELF type {elf.type}")
         raise ElfError(f"`{elf.path}` is {kind}, not a shared library")
     if not elf.has_dynamic:
-        raise ElfError(f"`{elf.path}` has no dynamic section, it is not a shared library")
+        raise ElfError(f"`{elf.path}` has no dynamic section: it is not a shared library")
     if _debug_only(elf):
         raise ElfError(f"`{elf.path}` holds debug information only, not a shared library's code")
     # Linkers before 2.26 did not set DF_1_PIE; DT_DEBUG is for executables only.
@@ -73,14 +73,14 @@ def _debug_only(elf: ElfFile) -> bool:
 def plan_append(elf: ElfFile, payload: bytes, signature: bytes | None = None) -> Plan:
     """Plan the stamped form of a shared library; a signature is a second note in the section.
 
-    Raises `ElfError` for anything that is no shared library, and for one without section headers
+    Raises `ElfError` for anything but a shared library, and for one without section headers
     or section names: the next `strip` would silently drop what no section header names.
     """
     require_plugin(elf)
     hint = "compile the linked-in form into it instead: `envlock note`"
     if not elf.sections:
         raise ElfError(
-            f"`{elf.path}` has no section headers, a stamp would be lost at the next `strip`",
+            f"`{elf.path}` has no section headers, so a stamp would be lost at the next `strip`",
             hint=hint,
         )
     index = elf.section_names_index

@@ -1,6 +1,6 @@
 """A digest of a library's code that strip, patchelf and wheel repair leave alone.
 
-It identifies a build, also one without a build-id; it is no signature. The covering rule `code/1`
+It identifies a build, also one without a build-id; it is not a signature. The covering rule `code/1`
 goes by program headers and dynamic tags alone, because section headers may be gone, and leaves out
 what those tools rewrite: the headers, notes, dynamic section, dynamic symbols, strings, versions
 and hash tables. docs/reference/manifest.md describes it for other implementations.

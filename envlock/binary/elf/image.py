@@ -221,8 +221,8 @@ class ElfImage:
             if ident.startswith(b"PK\x03\x04") and self.path.endswith(".whl"):
                 from shlex import quote
 
-                hint = f"the plugins in it are checked by `envlock scan {quote(self.path)}`"
-            raise ElfError(f"`{self.path}` is not an ELF file, it is {describe(ident)}", hint=hint)
+                hint = f"the plugins in it are checked by `envlock check {quote(self.path)}`"
+            raise ElfError(f"`{self.path}` is not an ELF file: it is {describe(ident)}", hint=hint)
         if len(ident) < 16:
             raise self.damaged(f"the ELF header is cut off after {len(ident)} bytes")
         if ident[4] not in (1, 2):
@@ -369,7 +369,7 @@ class ElfImage:
                 else ("would find zeros in its data")
             )
             return self.damaged(
-                f"it is cut off: it has {self.size} bytes, its segments need {end}, and the process "
+                f"it is cut off: it has {self.size} bytes but its segments need {end}, and the process "
                 f"{follows}"
             )
         return self.damaged(
@@ -378,14 +378,14 @@ class ElfImage:
         )
 
     def _misread(self) -> str:
-        """What else is wrong where a size in the header is impossible, told by e_ehsize."""
+        """What else is wrong where a size in the header is impossible, judged by e_ehsize."""
         here, there = (52, 40) if self.bits == 64 else (40, 52)
         sizes = {40: 52, 52: 64}  # where e_ehsize stands in either class, and what it is
         half = self.struct("H")
         if self.size >= 64 and half.unpack_from(self.data, there)[0] == sizes[there]:
-            return f": EI_CLASS says {self.bits}-bit, the rest of the header does not"
+            return f": EI_CLASS says {self.bits}-bit, but the rest of the header does not"
         if self.ehsize == sizes[here] << 8:
-            return f": EI_DATA says {self.byte_order}-endian, the rest of the header does not"
+            return f": EI_DATA says {self.byte_order}-endian, but the rest of the header does not"
         return ""
 
     def section(self, name: str) -> Section | None:
@@ -411,7 +411,7 @@ class ElfImage:
                     if offset + size > self.size:
                         raise self.damaged(f"{what} at address {address:#x} lies behind the end")
                     return offset
-        raise self.damaged(f"{what} at address {address:#x} is in no loaded segment")
+        raise self.damaged(f"{what} at address {address:#x} is not in a loaded segment")
 
     def loaded_behind(self, address: int) -> int:
         """How many bytes of the file are loaded from an address on; 0 outside of PT_LOAD."""
@@ -458,7 +458,7 @@ def describe(head: bytes) -> str:
         (b"\xca\xfe\xba\xbe", "a macOS universal library"),
         (b"#!", "a script"),
         (b"/* GNU ld script", "a GNU ld script"),
-        (b"version https://git-lf", "a Git LFS pointer, the file itself was not fetched"),
+        (b"version https://git-lf", "a Git LFS pointer (the file itself was not fetched)"),
     ):
         if head.startswith(magic[: len(head)]) and len(head) >= min(len(magic), 2):
             return name

@@ -77,7 +77,7 @@ def iter_notes(elf: ElfFile, offset: int, size: int, align: int) -> Iterator[Not
     for _ in range(MAX_NOTES):
         if at + 12 > end:
             if any(elf.data[offset + at : offset + end]):
-                raise _cut(elf, f"{end - at} bytes behind the last note are none")
+                raise _cut(elf, f"{end - at} bytes after the last note are not a note")
             return
         namesz, descsz, kind = layout.unpack_from(elf.data, offset + at)
         name = at + 12
@@ -166,7 +166,7 @@ def _choose(elf: ElfFile, notes: list[Note], kind: str) -> Stamp:
     if not known:
         raise ManifestError(
             f"`{elf.path}`: its envlock note has type {notes[0].type}, "
-            f"this envlock reads type {NOTE_TYPE}",
+            f"and this envlock reads type {NOTE_TYPE}",
             hint=UPGRADE,
         )
     payloads = []
@@ -174,7 +174,7 @@ def _choose(elf: ElfFile, notes: list[Note], kind: str) -> Stamp:
         if note.size > MAX_MANIFEST:
             raise ManifestError(
                 f"`{elf.path}`: its manifest claims {note.size} bytes, "
-                f"envlock reads at most {MAX_MANIFEST}",
+                f"and envlock reads at most {MAX_MANIFEST}",
                 hint="stamp it again: `envlock stamp`",
             )
         payload = elf.read(note.offset, note.size, "the manifest")
@@ -183,10 +183,10 @@ def _choose(elf: ElfFile, notes: list[Note], kind: str) -> Stamp:
         if len(payloads) > 1:
             raise ManifestError(
                 f"`{elf.path}` carries two different {kind} manifests, "
-                "and nothing tells which one is true",
+                "and which one is true is not known",
                 hint="stamp it again: `envlock stamp` replaces them"
                 if kind == APPENDED
-                else "link only one envlock note into the plugin, or stamp it: a stamp wins",
+                else "link only one envlock note into the plugin, or stamp it: a stamp takes precedence",
             )
     return Stamp(payloads[0], kind)
 

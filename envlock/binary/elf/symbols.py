@@ -249,7 +249,7 @@ class SymbolTable:
             return frozenset()
         elf = self.elf
         if last - first > MAX_SYMBOLS:
-            raise elf.damaged(f"relocations name symbol {last}, more than {MAX_SYMBOLS} are none")
+            raise elf.damaged(f"relocations name symbol {last}, beyond the limit of {MAX_SYMBOLS}")
         found: set[int] = set()
         at = 6 if elf.bits == 64 else 14
         for piece in range(first, last + 1, PIECE):

@@ -73,7 +73,7 @@ def read_needs(dynamic: DynamicSection) -> tuple[VersionNeed, ...]:
         at = elf.offset_of(address, 16, "a version need")
         version, _, file, first, following = elf.unpack(header, at, "a version need")
         if version != 1:
-            raise elf.damaged(f"a version need has format {version}, the dynamic linker knows 1")
+            raise elf.damaged(f"a version need has format {version}; the dynamic linker knows 1")
         versions = []
         place = address + first
         while True:

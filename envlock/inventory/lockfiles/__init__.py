@@ -3,7 +3,7 @@
     read(path, target) -> LockFile
 
 `requirements.txt`, `pylock.toml`, `uv.lock`, `environment.yml`, conda explicit lists, `pixi.lock`
-and `conda-lock.yml`; the kind is told by the content, the name only helps. Damaged input raises
+and `conda-lock.yml`; the kind is recognised by the content, the name only helps. Damaged input raises
 `LockFileError`, a reader that is not installed `DependencyMissing`.
 """
 
@@ -58,7 +58,7 @@ def kind_of(name: str, text: str) -> str:
     if base.endswith((".txt", ".in", ".list")):
         return "requirements.txt"
     raise LockFileError(
-        f"`{name}` is none of the lock files that can be read",
+        f"`{name}` is not a lock file of a known kind",
         hint=f"readable are {', '.join(KINDS)}",
     )
 

@@ -233,7 +233,7 @@ def string(value: object) -> str | None:
 
 
 def read_text(path: str) -> str:
-    """A lock file's text. Raises `FileAccessError`, and `LockFileError` where it is none."""
+    """A lock file's text. Raises `FileAccessError`, and `LockFileError` where it is not text."""
     from ...files import reading as files
 
     if not os.path.lexists(path):

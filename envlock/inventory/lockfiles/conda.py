@@ -45,7 +45,7 @@ def read_environment(path: str, text: str, target: Target) -> LockFile:
     content = parse_yaml(path, text)
     dependencies = content.get("dependencies")
     if not isinstance(dependencies, list):
-        raise LockFileError(f"`{path}` is no environment.yml: `dependencies` is not a list")
+        raise LockFileError(f"`{path}` is not an environment.yml: `dependencies` is not a list")
     pins: dict[tuple[str, str], Pin] = {}
     notes = []
     for entry in dependencies:
@@ -56,7 +56,7 @@ def read_environment(path: str, text: str, target: Target) -> LockFile:
             for line in items(entry["pip"]):
                 requirement = parse_requirement(str(line).partition(" #")[0].strip())
                 if requirement is None:
-                    notes.append(f"its pip entry `{line!s:.80}` is no requirement with a name")
+                    notes.append(f"its pip entry `{line!s:.80}` is not a requirement with a name")
                 elif holds(requirement.marker, target.markers()):
                     found = pin_of(requirement, ())
                     pins[found.manager, found.name] = found

@@ -89,7 +89,7 @@ class _Requirements:
             if re.match(r"[./~]|[a-z+]+://", plain) or plain.endswith((".whl", ".zip", ".gz")):
                 self.notes.append(f"{where} names a file or URL without a package name")
                 return
-            raise LockFileError(f"{where} is no requirement: `{plain:.100}`")
+            raise LockFileError(f"{where} is not a requirement: `{plain:.100}`")
         if not holds(requirement.marker, self.target.markers()):
             return
         pin = pin_of(requirement, hashes)
@@ -167,7 +167,7 @@ def read_pylock(path: str, text: str, target: Target) -> LockFile:
         lock = Pylock.from_dict(content)
     except (PylockValidationError, PylockUnsupportedVersionError) as error:
         reason = " ".join(str(error).split())
-        raise LockFileError(f"`{path}` is no valid pylock.toml: {reason:.300}") from None
+        raise LockFileError(f"`{path}` is not a valid pylock.toml: {reason:.300}") from None
     values: dict[str, str | frozenset[str]] = dict(target.markers())
     values.update(extras=frozenset(), dependency_groups=frozenset())
     pins = []
@@ -204,7 +204,7 @@ def read_uv(path: str, text: str, target: Target) -> LockFile:
     content = parse_toml(path, text)
     packages = [table(p) for p in items(content.get("package"))]
     if not packages or not isinstance(content.get("version"), int):
-        raise LockFileError(f"`{path}` is no uv.lock: it has no version or no packages")
+        raise LockFileError(f"`{path}` is not a uv.lock: it has no version or no packages")
     chosen = _uv_reachable(packages, target)
     pins = []
     notes = []

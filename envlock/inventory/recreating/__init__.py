@@ -48,4 +48,4 @@ def write(plan: Plan, form: str, index: PackageIndex | None = None) -> Recreatio
         return Recreation(*conda.explicit(plan))
     if form == "dockerfile":
         return Recreation(*dockerfile.dockerfile(plan, index))
-    raise UsageError(f"`{form}` is no way to recreate; there are {', '.join(FORMATS)}")
+    raise UsageError(f"`{form}` is not a format to recreate in: choose from {', '.join(FORMATS)}")

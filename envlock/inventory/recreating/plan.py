@@ -118,7 +118,7 @@ def _add_pip(plan: Plan, package: PipPackage, hashes: Iterable[str]) -> None:
         )
         return
     if package.version is None:
-        why = package.problem or "its metadata does not tell the version"
+        why = package.problem or "its metadata does not state the version"
         plan.left_out.append(LeftOut(shown, why))
         return
     plan.pip.append(Item(package, hashes=tuple(hashes)))
@@ -157,7 +157,7 @@ def _source(package: PipPackage) -> str | None:
 
 def _add_conda(plan: Plan, package: CondaPackage) -> None:
     if package.version is None or package.problem is not None:
-        why = package.problem or "its record does not tell the version"
+        why = package.problem or "its record does not state the version"
         plan.left_out.append(LeftOut(f"conda's {package.name}", why))
         return
     plan.conda.append(package)

@@ -110,10 +110,10 @@ def read_database(path: str) -> list[Command]:
         entries = json.loads(raw)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0] or "nested too deeply"
-        raise InputError(f"`{path}` is no JSON: {reason}") from None
+        raise InputError(f"`{path}` is not JSON: {reason}") from None
     if not isinstance(entries, list):
         raise InputError(
-            f"`{path}` is no compilation database: it holds no list",
+            f"`{path}` is not a compilation database: it does not hold a list",
             hint="CMake writes one with -DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
         )
     base = os.path.dirname(os.path.abspath(path))
@@ -127,7 +127,7 @@ def read_database(path: str) -> list[Command]:
 
 def _entry(entry: object, base: str, where: str) -> list[Command]:
     if not isinstance(entry, dict):
-        raise InputError(f"{where} is no table")
+        raise InputError(f"{where} is not a table")
     directory, source = entry.get("directory", "."), entry.get("file")
     arguments, line = entry.get("arguments"), entry.get("command")
     if not isinstance(directory, str) or not isinstance(source, str) or "\0" in directory + source:
@@ -165,7 +165,7 @@ def _split(line: str, where: str) -> list[str]:
     try:
         words = shlex.split(line)
     except ValueError as error:
-        raise InputError(f"{where} is no command line: {str(error).lower()}") from None
+        raise InputError(f"{where} is not a command line: {str(error).lower()}") from None
     for word in words:
         if word in ("&&", "||", ";", "|", ">", "<", "&") or word.startswith(("$(", "`")):
             raise InputError(

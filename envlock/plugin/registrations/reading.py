@@ -232,7 +232,7 @@ def read_registrations(elf: ElfFile) -> Registrations:
             if constructors.truncated:
                 limits.append("only the first 2 MiB of the code that runs at load were read")
         else:
-            limits.append(f"machine code of {elf.machine} is not read, x86_64 and aarch64 are")
+            limits.append(f"machine code of {elf.machine} is not read, only x86_64 and aarch64")
     except ElfError as error:
         limits.append(error.message)
     for count, what in ((reader.nameless_ops, "ops"), (reader.nameless_kernels, "kernels")):

@@ -1,4 +1,4 @@
-"""Signed stamps: who vouches for a plugin's code and its manifest (docs/explanation/trust.md).
+"""Signed stamps: who signed a plugin's code and its manifest (docs/explanation/trust.md).
 
-Nothing of this is imported unless a stamp is signed or a policy demands trust.
+Nothing of this is imported unless a stamp is signed or a policy requires a signature.
 """

@@ -54,8 +54,8 @@ def read_trusted(paths: Iterable[str]) -> dict[bytes, str]:
     """The public keys in files and folders, and the file that each was found in.
 
     A file holds PEM blocks or OpenSSH lines, as many as there are; of a folder those that end in
-    `ENDINGS` are read. Raises `KeyFileError` for anything that is no Ed25519 public key, and where
-    there is none at all, because a demand that nothing can meet is a mistake; `FileAccessError`.
+    `ENDINGS` are read. Raises `KeyFileError` for anything but an Ed25519 public key, and where
+    there is none at all, because a requirement that nothing can meet is a mistake; `FileAccessError`.
     """
     found: dict[bytes, str] = {}
     for path in paths:
@@ -92,7 +92,7 @@ def _read(path: str, limit: int) -> bytes:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise FileAccessError(f"cannot read the key `{path}`: {reason}") from None
     if len(content) > limit:
-        raise KeyFileError(f"`{path}` is larger than {limit} bytes, it is no key")
+        raise KeyFileError(f"`{path}` is larger than {limit} bytes, so it is not a key")
     return content
 
 
@@ -100,7 +100,7 @@ def parse_public(content: bytes, source: str) -> list[bytes]:
     """The 32 bytes of each public key in a file; raises `KeyFileError`, naming the line."""
     if content[:1] == b"\x30":
         raise KeyFileError(
-            f"`{source}` is DER, keys are read as PEM",
+            f"`{source}` is DER; keys are read as PEM",
             hint=f"openssl pkey -pubin -inform DER -in {source} -out {source}.pem",
         )
     found = []
@@ -132,7 +132,7 @@ def _wrong_pem(line: bytes, where: str) -> KeyFileError:
     hint = None
     if "PRIVATE" in kind:
         hint = "trust takes public keys: `openssl pkey -in KEY -pubout -out KEY.pub.pem`"
-    return KeyFileError(f"{where}: `{kind}` is no public key", hint=hint)
+    return KeyFileError(f"{where}: `{kind}` is not a public key", hint=hint)
 
 
 def _from_pem(text: bytes, where: str) -> bytes:
@@ -192,7 +192,7 @@ def read_private(path: str) -> PrivateKey:
     if b"PRIVATE KEY-----" not in content:
         what = "DER" if content[:1] == b"\x30" else "no private key"
         raise KeyFileError(
-            f"`{path}` is {what}, a key to sign with is PEM or OpenSSH",
+            f"`{path}` is {what}; a key to sign with is PEM or OpenSSH",
             hint="make one: `openssl genpkey -algorithm ed25519 -out KEY`",
         )
     openssh = b"OPENSSH PRIVATE KEY-----" in content
@@ -222,7 +222,7 @@ def read_private(path: str) -> PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         kind = type(key).__name__.lstrip("_").replace("PrivateKey", "")
         raise KeyFileError(
-            f"`{path}` holds a key of type {kind}, only Ed25519 is signed with",
+            f"`{path}` holds a key of type {kind}; envlock signs with Ed25519 only",
             hint="make one: `openssl genpkey -algorithm ed25519 -out KEY`",
         )
     return PrivateKey(key, _raw(key.public_key()), _readable_by_others(path))

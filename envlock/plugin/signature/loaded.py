@@ -96,7 +96,7 @@ class Loaded:
 
     def unlike(self, what: str) -> ElfError:
         """The error for a file that the dynamic linker could see in another way."""
-        return ElfError(f"`{self.elf.path}` cannot be vouched for: {what}")
+        return ElfError(f"`{self.elf.path}` cannot be signed or verified: {what}")
 
     def place(self, address: int, size: int, what: str) -> int:
         """The file offset of loaded bytes."""
@@ -293,7 +293,7 @@ class Loaded:
         return content
 
     def _read_notes(self) -> list[tuple[int, bytes]]:
-        """Each note of PT_NOTE and PT_GNU_PROPERTY once, whole; what is no note as it stands."""
+        """Each note of PT_NOTE and PT_GNU_PROPERTY once, whole; what is not a note as it stands."""
         found = set()
         for segment in self.elf.segments:
             if segment.type not in (PT_NOTE, PT_GNU_PROPERTY) or not segment.filesz:

@@ -88,7 +88,7 @@ def encode_statement(statement: Statement) -> bytes:
 
 
 def decode_statement(raw: bytes, source: str) -> Statement:
-    """Read signed bytes; raises `ManifestError` for what is no statement of this form."""
+    """Read signed bytes; raises `ManifestError` for what is not a statement of this form."""
     from ..manifest import parse_json
 
     if len(raw) > MAX_STATEMENT:

@@ -3,7 +3,7 @@
 Up to 2.7 `core::RefCounted::Unref` sets the count to 0 within a DCHECK, so only where NDEBUG is not
 defined, and the destructor, inlined into the plugin, checks that it is 0. TensorFlow drops the last
 reference to every dataset itself; the process ends there, whatever release the plugin was built
-with. Resources mostly live until the process ends, so for them this is no reason to refuse.
+with. Resources mostly live until the process ends, so for them this is not a reason to refuse.
 """
 
 from __future__ import annotations

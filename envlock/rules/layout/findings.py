@@ -74,7 +74,7 @@ def compare(
         unchecked.append(
             Unchecked(
                 what=f"the layout of {len(unseen)} classes, among them `{unseen[0]}`",
-                why=f"the atlas does not see them in TensorFlow {live.version}",
+                why=f"the atlas does not have them for TensorFlow {live.version}",
             )
         )
     unchecked += [
@@ -147,13 +147,13 @@ def _finding(
         drift = group[0]
         text = f"`{short}` is {drift.built} bytes in {then} and {drift.live} in {now}"
         why = (
-            "the plugin provides the memory of such objects itself, TensorFlow's code writes as "
-            "much as it thinks they have"
+            "the plugin allocates such objects itself, and TensorFlow's code writes as many bytes "
+            "as its own size has"
         )
         values = drift.built, drift.live
     elif rule is CLASS_LAYOUT:
         text = _layout_text(short, group, before, after, then, now)
-        why = "the offset is compiled into the plugin, it reads and writes another member there"
+        why = "the offset is compiled into the plugin, so it reads or writes another member"
         values = _places(group, "built"), _places(group, "live")
     else:
         names = [_plain(drift.what) for drift in group]
@@ -222,10 +222,10 @@ def _layout_text(
 ) -> str:
     drift = group[0]
     if drift.live == "absent":
-        return f"`{short}` has no member `{drift.what}` in {now}, the plugin uses it"
+        return f"`{short}` has no member `{drift.what}` in {now}; the plugin uses it"
     if drift.kind in ("type", "form"):
         return f"the member `{drift.what}` of `{short}` has another type in {now}: `{drift.live}`"
-    moved = f"`{drift.what}` was at offset {drift.built} in {then}, it is at {drift.live} in {now}"
+    moved = f"`{drift.what}` was at offset {drift.built} in {then} and is at {drift.live} in {now}"
     if before is not None and after is not None and before.size != after.size:
         by = _shift(group)
         tail = f", {len(group)} members that the plugin uses moved by {by}" if by else ""

@@ -44,10 +44,10 @@ class Answer:
 
 
 class Origins:
-    """With which TensorFlow a plugin was built, as its manifest or its code tells.
+    """With which TensorFlow a plugin was built, as its manifest or its code shows.
 
     `needed` is what it depends on: known, or one possibility a release (`Suspects`); None where
-    nobody knows. `built` is the release's number, `place` where it is looked up if that is settled,
+    unknown. `built` is the release's number, `place` where it is looked up if that is settled,
     `unchecked` what to say of it once for all releases.
     """
 
@@ -95,7 +95,7 @@ def _compared(plugin: PluginFacts, side: Side, asserted: bool) -> Answer:
         if plugin.built_for is None and not plugin.has_file:
             return Answer()  # its linked-in note names no TensorFlow
         if plugin.is_runtime:
-            return _unknown("the file contains TensorFlow's own runtime, it is not a plugin")
+            return _unknown("the file contains TensorFlow's own runtime, so it is not a plugin")
         live = side.known
         if live is None:
             return Answer(unchecked=side.unknown)
@@ -113,7 +113,7 @@ def _unknown(why: str) -> Answer:
 
 
 def _same_build(manifest: Manifest, installed: Installed) -> bool:
-    """Whether the plugin was built with this very TensorFlow, as far as both sides tell."""
+    """Whether the plugin was built with this very TensorFlow, as far as both sides show."""
     recorded = manifest.tensorflow
     if recorded is None or recorded.version != installed.version:
         return False
@@ -144,7 +144,7 @@ def _inexact(answer: Answer, side: Side, judged: Release) -> Answer:
     if judged.version == version:
         why = f"this TensorFlow {version} is not the build that the atlas knows under that number"
     else:
-        why = f"the atlas does not know TensorFlow {version}, it was judged by {judged.version}"
+        why = f"the atlas does not know TensorFlow {version}, so it was judged by {judged.version}"
     answer.unchecked = (*answer.unchecked, _not_compared(why + adding(side.prefix)))
     return answer
 

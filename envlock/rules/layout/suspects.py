@@ -1,6 +1,6 @@
-"""Judging a plugin whose build nobody recorded: against every release that it can come from.
+"""Judging a plugin whose build is not recorded: against every release that it can come from.
 
-What cannot be told apart counts: a pair is `unsafe` when it is for one of the releases that the
+What cannot be distinguished counts: a pair is `unsafe` when it is for one of the releases that the
 plugin's own code fits equally well. Where all of them agree with the live one, it is not.
 """
 
@@ -75,7 +75,7 @@ class Suspects:
     def includes(self, atlas: Atlas, live: Release, *, asserted: bool = False) -> bool:
         """Whether the plugin can have been built with a release's interface.
 
-        `asserted`: the user says that it was, which counts where the code does not tell.
+        `asserted`: the user says that it was, which counts where the code does not show it.
         """
         if atlas is not self.atlas:
             return fits(self, atlas, live, asserted=asserted)

@@ -9,14 +9,14 @@ RULES = Rules("layout")
 CLASS_SIZE = RULES.add(
     "abi-class-size",
     "Class size differs",
-    "The plugin provides the memory of such objects itself (on the stack, inside its own "
-    "objects, or by calling `new`), and TensorFlow's code writes as much as it thinks they have.",
+    "The plugin allocates such objects itself (on the stack, in its own objects, or by calling "
+    "`new`), and TensorFlow's code writes as many bytes as its own size has.",
     Verdict.UNSAFE,
     release=ALWAYS,
 )
 CLASS_LAYOUT = RULES.add(
     "abi-class-layout",
-    "A member that the plugin reads or writes directly has moved",
+    "Class member has moved",
     "Accessors such as `OpKernelContext::num_inputs()` are inlined into the plugin, with the "
     "offsets of the release that it was built with. In another release another member stands "
     "there. Only members that the plugin really touches count.",
@@ -25,7 +25,7 @@ CLASS_LAYOUT = RULES.add(
 )
 VIRTUAL_TABLE = RULES.add(
     "abi-virtual-table",
-    "A virtual function that the plugin calls or overrides has another slot",
+    "Virtual function has moved to another slot",
     "Virtual calls go by slot number. Where functions were inserted, removed or reordered, "
     "another function is called, in the plugin or in TensorFlow. Functions appended behind all "
     "others, and slots that TensorFlow calls only on request, are reported as drift.",
@@ -43,13 +43,13 @@ ASSERTION = RULES.add(
 LINK_LIBRARY = RULES.add(
     "link-library",
     "A release has no library that the plugin needs",
-    "Reported only by `envlock compat`: none of the release's libraries has "
-    "the name that the plugin asks for.",
+    "Reported only by `envlock compat` and `envlock check --tensorflow`: none of the release's "
+    "libraries has the name that the plugin asks for.",
     release=ALWAYS,
 )
 LINK_SYMBOL = RULES.add(
     "link-symbol",
     "A release does not export a symbol that the plugin needs",
-    "Reported only by `envlock compat`: the plugin would fail to load with an undefined symbol.",
+    "Reported only by `envlock compat` and `envlock check --tensorflow`: the load would fail.",
     release=ALWAYS,
 )

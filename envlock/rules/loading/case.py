@@ -63,7 +63,7 @@ class Case:
         self.libraries = list(prediction.missing_libraries)
         self.versions = [v for v in prediction.missing_versions if not v.weak]
         absent = {(v.needed_by, v.version) for v in self.versions}
-        # A symbol in a version that is absent is no second problem, and a process that ends
+        # A symbol in a version that is absent is not a second problem, and a process that ends
         # before symbols are looked up has none.
         self.symbols = [
             symbol

@@ -36,7 +36,7 @@ def wrong_architecture(case: Case) -> Finding | None:
         subject=case.name,
         built=built,
         live=live,
-        message=f"the plugin is built for {built}, this environment's Python is {live}",
+        message=f"the plugin is built for {built}, but this environment's Python is {live}",
         why=f"dlopen passes over files of other machines: `{prediction.error}`",
         remedy=f"build it on {scope.machine}, or install the package's wheel for {scope.machine}",
     )
@@ -64,7 +64,7 @@ def file_truncated(case: Case) -> Finding | None:
     return file_truncated.finding(
         subject=case.name,
         message=prediction.error or "the file is cut off",
-        why="the process would die of SIGBUS, no exception is raised",
+        why="the process would die of SIGBUS; no exception is raised",
         remedy="get the file again: pip install --force-reinstall --no-cache-dir PACKAGE",
     )
 
@@ -84,7 +84,7 @@ def not_a_plugin_library(case: Case) -> Finding | None:
         return None  # it is a library that the plugin needs
     return not_a_plugin_library.finding(
         subject=case.name,
-        message=f"the file is no library that dlopen takes: {prediction.error}",
+        message=f"dlopen does not accept the file: {prediction.error}",
         why="only shared libraries (ET_DYN, not PIE, with a dynamic section) can be loaded",
         remedy="link it with `-shared -fPIC`",
     )
@@ -105,7 +105,7 @@ def executable_stack(case: Case) -> Finding | None:
         return None
     return executable_stack.finding(
         subject=case.name,
-        message="the plugin or a library it needs asks for an executable stack, this glibc refuses",
+        message="the plugin or a library it needs asks for an executable stack, which this glibc refuses",
         why="since glibc 2.41 dlopen does not make the stack executable any more",
         remedy=f"patchelf --clear-execstack {case.name}",
     )
@@ -165,7 +165,7 @@ def linker_aborts(case: Case) -> Finding | None:
     return linker_aborts.finding(
         subject=case.name,
         message=case.prediction.error or "the dynamic linker would end the process",
-        why="the process would die, no exception is raised",
+        why="the process would die; no exception is raised",
         remedy="relink it against the libraries that it is meant to use",
     )
 

@@ -90,8 +90,8 @@ def grafted_framework(case: Case) -> Finding | None:
         live=path,
         message=f"`{name}` would be loaded from `{path}` beside the framework library that "
         f"{case.tensorflow} has loaded",
-        why="two copies have two op registries: the plugin's ops land in the one nobody asks, and "
-        "shared state is corrupted",
+        why="each copy has an op registry of its own: TensorFlow does not see the plugin's ops, and "
+        "state that should be shared is corrupted",
         remedy=remedy,
     )
 
@@ -116,7 +116,7 @@ def framework_soname(case: Case) -> Finding | None:
         message = f"the plugin needs `{needed}`, and {case.tensorflow} here has no such library"
     else:
         message = f"the plugin needs `{needed}`" + (f" of {era}" if era else "")
-        message += f", {case.tensorflow} has loaded `{found}`"
+        message += f", but {case.tensorflow} has loaded `{found}`"
     return framework_soname.finding(
         subject=needed,
         built=needed,
@@ -263,7 +263,7 @@ def _searched(missing: MissingLibrary) -> str:
             parts.append(f"{words[step.how]}{owner}: {step.folder or '.'}")
         else:
             parts.append(step.folder or ".")
-    return ", ".join(parts) if parts else "nowhere, it is a path"
+    return ", ".join(parts) if parts else "nowhere: it is a path"
 
 
 def _library_remedy(case: Case, missing: MissingLibrary) -> str:
@@ -279,7 +279,7 @@ def _library_remedy(case: Case, missing: MissingLibrary) -> str:
         stem = missing.name.split(".so", 1)[0]
         return f"conda install --prefix {quote(case.environment.paths.prefix)} {stem}"
     return (
-        f"install the package that has `{missing.name}`, then, if its folder is none of those "
+        f"install the package that has `{missing.name}`, then, if its folder is not among those "
         "searched: export LD_LIBRARY_PATH=FOLDER"
     )
 
@@ -356,8 +356,8 @@ def glibc_too_old(case: Case) -> Finding | None:
         live=live,
         count=len(taken),
         examples=tuple(dict.fromkeys(v.version for v in taken))[:MOST_EXAMPLES],
-        message=f"`{os.path.basename(highest.needed_by)}` needs {highest.version}, the C library "
-        f"here (`{highest.provider_path}`) goes up to {live or 'an older version'}",
+        message=f"`{os.path.basename(highest.needed_by)}` needs {highest.version}, but the C "
+        f"library here (`{highest.provider_path}`) goes up to {live or 'an older version'}",
         why="glibc is forward compatible only: what was linked on a newer system needs one as new",
         remedy="build it in the oldest system it has to run on, such as the manylinux image of "
         "the TensorFlow release: docker run -it quay.io/pypa/manylinux_2_28_x86_64",
@@ -395,9 +395,9 @@ def glibcxx_too_old(case: Case) -> Finding | None:
         examples=tuple(dict.fromkeys(v.version for v in taken))[:MOST_EXAMPLES],
         message=f"`{os.path.basename(highest.needed_by)}` needs {highest.version}"
         + (f" (GCC {gcc} or newer)" if gcc else "")
-        + f", the libstdc++ that counts here (`{highest.provider_path}`) goes up to "
+        + f", but the libstdc++ that counts here (`{highest.provider_path}`) goes up to "
         + (live or "an older version"),
-        why="the first libstdc++ that the process finds serves everybody in it; a newer one "
+        why="the whole process uses the first libstdc++ that it finds; a newer one "
         "elsewhere on the machine does not help",
         remedy=remedy,
     )
@@ -427,7 +427,7 @@ def missing_version(case: Case) -> Finding | None:
         count=len(taken),
         examples=tuple(dict.fromkeys(v.version for v in taken))[:MOST_EXAMPLES],
         message=f"`{os.path.basename(first.needed_by)}` needs version `{first.version}` of "
-        f"`{first.provider}`, the one found (`{first.provider_path}`) does not define it",
+        f"`{first.provider}`, which the one found (`{first.provider_path}`) does not define",
         why="the library was linked against a newer release"
         + (" of the compiler's runtime" if runtime else " of that library"),
         remedy=f"install a newer `{first.provider}`, or rebuild against the one that is here",

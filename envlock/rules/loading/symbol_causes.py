@@ -226,7 +226,7 @@ def gpu_build(case: Case) -> Finding | None:
         count=len(taken),
         examples=case.examples(taken),
         message=f"the plugin uses {plural(len(taken), 'symbol')} of a TensorFlow with GPU support, "
-        f"{case.tensorflow} here does not export them",
+        f"which {case.tensorflow} here does not export",
         why="the packages `tensorflow` and `tensorflow-cpu` of one release export different symbols",
         remedy=f"rebuild it against {case.tensorflow} without GPU support, or install the package "
         "`tensorflow` of the release that it was built for",
@@ -294,7 +294,7 @@ def _is_protobuf(name: str) -> bool:
     "tensorflow-skew",
     "The plugin was built against another TensorFlow",
     "Symbols of TensorFlow's C++ interface are missing: their names change with the release. "
-    "absl's inline namespace in the names tells for which releases the plugin was built.",
+    "absl's inline namespace in the names shows for which releases the plugin was built.",
     release=ALWAYS,
 )
 def tensorflow_skew(case: Case) -> Finding | None:
@@ -375,7 +375,7 @@ def python_api(case: Case) -> Finding | None:
     "missing-symbol",
     "Nothing exports a symbol that the plugin needs",
     "Usually a library is missing on the link line (linkers accept undefined symbols in shared "
-    "libraries unless told `-Wl,-z,defs`).",
+    "libraries unless given `-Wl,-z,defs`).",
 )
 def missing_symbol(case: Case) -> Finding | None:
     if _blocked(case):

@@ -172,7 +172,7 @@ def plugin_copy(c: Registering) -> Iterator[Answer]:
         live=copies[0],
         message=f"this process has loaded the same build already, as {_files(copies)}",
         why=(
-            f"TensorFlow would ignore the second {shown} without a word (the new module lacks them) "
+            f"TensorFlow would ignore the second {shown} without an error (the new module lacks them) "
             'but keep both sets of kernels: calls of the first module then fail with "Multiple '
             'OpKernel registrations match"'
         ),
@@ -185,7 +185,7 @@ def plugin_copy(c: Registering) -> Iterator[Answer]:
 @RULES.rule(
     "op-taken",
     "An op that another file has registered",
-    "TensorFlow ignores the second definition of an op without a word, so the new module lacks "
+    "TensorFlow ignores the second definition of an op without an error, so the new module lacks "
     "it. If the plugin also brings a kernel that the first one has, the first plugin's op is "
     "broken: what ran before goes on, everything else fails.",
     Verdict.UNSAFE,
@@ -202,9 +202,7 @@ def op_taken(c: Registering) -> Iterator[Answer]:
         second = (
             "and this plugin brings a second kernel for it" if rivals else "the first one stays"
         )
-        why = (
-            f"TensorFlow ignores the second definition without a word: the new module lacks `{op}`"
-        )
+        why = f"TensorFlow ignores the second definition without an error: the new module lacks `{op}`"
         if rivals:
             why += (
                 f"; with two kernels the first plugin's `{op}` fails with "
@@ -235,7 +233,7 @@ def _rivals(c: Registering, op: str) -> bool:
 @RULES.rule(
     "op-builtin",
     "An op named like one of TensorFlow's own",
-    "TensorFlow ignores it without a word; the module lacks it.",
+    "TensorFlow ignores it without an error; the module lacks it.",
     Verdict.DRIFTED,
 )
 def op_builtin(c: Registering) -> Iterator[Answer]:
@@ -316,7 +314,7 @@ def _among_own(c: Registering) -> Iterator[Answer]:
     "kernel-priority",
     "A kernel beside one of another priority",
     "TensorFlow takes the kernel with the higher priority, for the whole process and without "
-    "a word. Registering one is the documented way to replace a kernel.",
+    "a message. Registering one is the documented way to replace a kernel.",
     Verdict.DRIFTED,
 )
 def kernel_priority(c: Registering) -> Iterator[Answer]:

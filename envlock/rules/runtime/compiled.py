@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RULES = Rules("runtime")
 
-#: What compilers name where nobody asks for a processor.
+#: What compilers record where no flag names a processor.
 _ANY = ("-march=x86-64", "-march=armv8-a")
 _WHAT = "instruction set"
 
@@ -55,7 +55,7 @@ def instruction_set(c: Comparison) -> Iterator[Answer]:
             subject=_WHAT,
             built=" ".join(flags),
             live="without " + ", ".join(lacking),
-            message=f"compiled with {_quoted(flags)}, this processor lacks {', '.join(lacking)}",
+            message=f"compiled with {_quoted(flags)}, but this processor lacks {', '.join(lacking)}",
             why="the process dies (SIGILL) where it runs an instruction that does not exist here",
             remedy=f"rebuild without {_quoted(flags)}",
         )
@@ -66,7 +66,7 @@ def instruction_set(c: Comparison) -> Iterator[Answer]:
         yield Unchecked(
             what=_WHAT,
             why=f"parts of it are compiled with {_quoted(flags)}, and this processor lacks "
-            f"{', '.join(absent)}; whether they run only where it is there is not known",
+            f"{', '.join(absent)}; whether those run only where it has them is not known",
         )
     if unknown:
         yield _unchecked(unknown, "which features that needs is not known")
@@ -127,10 +127,10 @@ def eigen_alignment(c: Comparison) -> Iterator[Answer]:
         live = built.eigen_max_align_bytes
     live = live or c.live.tensorflow.eigen_max_align_bytes
     if live is None:
-        here = f"TensorFlow {c.live.tensorflow.version} does not tell its own"
+        here = f"TensorFlow {c.live.tensorflow.version} does not state its own"
         why = f"compiled with `EIGEN_MAX_ALIGN_BYTES={plugin}`, and {here}"
         if not c.live.whole:
-            why = "only an installed TensorFlow tells which one it was compiled with"
+            why = "only an installed TensorFlow shows which one it was compiled with"
         yield Unchecked(what="Eigen's alignment", why=why)
     elif plugin != live:
         yield eigen_alignment.finding(
@@ -138,8 +138,8 @@ def eigen_alignment(c: Comparison) -> Iterator[Answer]:
             built=str(plugin),
             live=str(live),
             message=f"compiled with `EIGEN_MAX_ALIGN_BYTES={plugin}`, "
-            f"TensorFlow {c.live.tensorflow.version} with {live}",
-            why="where one side frees, or reads as aligned, what the other allocated, it crashes; "
-            "no plugin that was tried did",
+            f"and TensorFlow {c.live.tensorflow.version} with {live}",
+            why="it crashes where one side frees, or reads as aligned, what the other allocated; "
+            "no plugin that was tried crashed",
             remedy=f"rebuild with `-DEIGEN_MAX_ALIGN_BYTES={live}`",
         )

@@ -66,7 +66,7 @@ def libstdcxx_older(c: Comparison) -> Iterator[Answer]:
             live=f"GLIBCXX_{live.glibcxx}",
             message=(
                 f"the libstdc++ found here goes up to GLIBCXX_{live.glibcxx}, "
-                f"the build's went up to GLIBCXX_{built.glibcxx}"
+                f"but the build's went up to GLIBCXX_{built.glibcxx}"
             ),
             why="every symbol version that the plugin needs is there, so this alone breaks nothing",
         )
@@ -98,7 +98,7 @@ def library_version(c: Comparison) -> Iterator[Answer]:
         if now is None:
             yield Unchecked(
                 what=f"`{name}`",
-                why="it was among the plugin's libraries at build time, here nothing asks for it",
+                why="the plugin needed it when it was built, directly or not; here it does not",
             )
             continue
         if library.build_id and library.build_id == now.build_id:
@@ -230,5 +230,5 @@ def _perhaps_broken(built: str, live: str) -> Unchecked:
     return Unchecked(
         what="numpy's C API",
         why=f"that of {built} does not work with the numpy here ({live}), and only the plugin's "
-        "file, which is not at hand, tells whether it uses it",
+        "file, which is not at hand, shows whether it uses it",
     )

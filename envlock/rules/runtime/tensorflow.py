@@ -206,7 +206,7 @@ def cxx11_abi_inline(c: Comparison) -> Iterator[Answer]:
         return
     if live is None:
         yield Unchecked(
-            what="CXX11 ABI", why="TensorFlow's library does not tell which std::string it uses"
+            what="CXX11 ABI", why="TensorFlow's library does not show which std::string it uses"
         )
     elif plugin != live:
         yield cxx11_abi_inline.finding(
@@ -217,7 +217,7 @@ def cxx11_abi_inline(c: Comparison) -> Iterator[Answer]:
                 f"compiled with `_GLIBCXX_USE_CXX11_ABI={int(plugin)}`, "
                 f"TensorFlow {c.live.tensorflow.version} with {int(live)}"
             ),
-            why="std::string and std::list have another layout, no symbol shows it",
+            why="std::string and std::list have another layout, and no symbol shows it",
             remedy=f"rebuild with `-D_GLIBCXX_USE_CXX11_ABI={int(live)}`",
         )
 
@@ -237,12 +237,12 @@ def cxx_standard(c: Comparison) -> Iterator[Answer]:
     # What the manifest recorded of the same release saves looking into its binaries again.
     live = built.cxx_standard if built is not None and same else c.live.tensorflow.cxx_standard
     if live is None:
-        # Releases up to 2.10 do not tell; where the build's did not either, nothing was recorded.
+        # Releases up to 2.10 do not state it; where the build's did not either, nothing was recorded.
         if built is not None and built.cxx_standard is not None and not c.refused:
             yield Unchecked(
                 what="C++ standard",
                 why=f"compiled as C++{plugin}, and TensorFlow {c.live.tensorflow.version} does not "
-                "tell its own",
+                "state its own",
             )
     elif plugin < live:
         yield cxx_standard.finding(

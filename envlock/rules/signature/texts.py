@@ -9,21 +9,21 @@ RULES = Rules("signature")
 MISSING = RULES.add(
     "signature-missing",
     "The policy requires a signature; the plugin has none",
-    "Reported only where a policy names keys to trust. An unsigned plugin can come from anyone; some "
+    "Reported only where a policy or `--trust` names keys. An unsigned plugin can come from anyone; some "
     "tools, such as `llvm-strip`, drop the stamp and its signature.",
     Verdict.UNSAFE,
 )
 UNTRUSTED = RULES.add(
     "signature-untrusted",
     "The plugin is signed with a key that is not trusted",
-    "Reported only where a policy names keys to trust. The signature may well be good, but the "
+    "Reported only where a policy or `--trust` names keys. The signature may be valid, but the "
     "policy does not trust this key.",
     Verdict.UNSAFE,
 )
 EDITED = RULES.add(
     "signature-edited",
     "The plugin was edited after it was signed, as wheel repair does",
-    "Reported only where a policy names keys to trust. Code, data, relocations and symbols are what was "
+    "Reported only where a policy or `--trust` names keys. Code, data, relocations and symbols are what was "
     "signed, but names of libraries or folders to search (DT_NEEDED, DT_RUNPATH, DT_RPATH, "
     "DT_SONAME) differ, or patchelf moved the tables that hold them. Whoever sets them decides "
     "which code is loaded beside the plugin, so this is refused unless a policy sets this rule "
@@ -33,7 +33,7 @@ EDITED = RULES.add(
 BROKEN = RULES.add(
     "signature-broken",
     "What is loaded, or the manifest, is not what was signed",
-    "Reported only where a policy names keys to trust. Something that is loaded was changed in a way "
+    "Reported only where a policy or `--trust` names keys. Something that is loaded was changed in a way "
     "that strip and patchelf do not explain, the manifest is another one, or the signature "
     "itself is damaged or forged.",
     Verdict.UNSAFE,

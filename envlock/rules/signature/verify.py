@@ -1,4 +1,4 @@
-"""The verdict on a plugin's signature, where a policy demands one."""
+"""The verdict on a plugin's signature, where a policy requires one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIGN = "envlock stamp --sign KEY {}"
 
 
 class Word:
-    """What is said about a plugin: findings, and the trusted key that vouches for it if one does."""
+    """What is said about a plugin: findings, and the trusted key that signed it if one did."""
 
     __slots__ = ("findings", "signed_by")
 
@@ -37,7 +37,7 @@ class Verifier:
         self.keys = read_trusted(paths)
 
     def judge(self, signed: Signed, name: str) -> Word:
-        """What the trusted keys say about one plugin; no finding: they vouch for all it loads."""
+        """What the trusted keys say about one plugin; no finding: they signed all it loads."""
         note = signed.note
         if signed.problem is not None:
             return Word((_broken(name, signed.problem),))
@@ -49,7 +49,7 @@ class Verifier:
         if note.key not in self.keys:
             return Word((_untrusted(name, by, len(self.keys)),))
         if not verify(note.key, note.signature, note.message):
-            return Word((_broken(name, f"the signature is not one of the key {by}", built=by),))
+            return Word((_broken(name, f"the signature was not made with the key {by}", built=by),))
         outcome = signed.outcome
         if isinstance(outcome, str):
             return Word((_broken(name, outcome, built=by),))

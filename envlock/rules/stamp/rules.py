@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..base import Answer
 
 RULES = Rules("stamp")
-#: What a policy demands; `missing_stamp` makes the finding.
+#: What a policy requires; `missing_stamp` makes the finding.
 DEMANDS = Rules("stamp")
 
 
@@ -88,10 +88,10 @@ MISSING = DEMANDS.add(
 
 
 def missing_stamp(name: str) -> Finding:
-    """The finding on an unstamped plugin under a policy that demands a stamp."""
+    """The finding on an unstamped plugin under a policy that requires a stamp."""
     return MISSING.finding(
         subject=name,
         message="the policy requires a stamp (`require_stamp`); the plugin has none",
-        why="without a stamp nothing tells what it was built with",
+        why="without a stamp it is not recorded what it was built with",
         remedy=f"envlock stamp {name} --env BUILD_ENVIRONMENT",
     )

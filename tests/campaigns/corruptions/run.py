@@ -29,7 +29,7 @@ _SAID = re.compile(r"^readelf: (?:Error|Warning): (.*)$", re.M)
 
 _TAIL = "the end of the file with its section headers is gone or damaged, and with it the manifest"
 _LUCK = "dlopen works as long as nothing is looked up in the plugin itself"
-_MANIFEST = "dlopen does not read it; a manifest that cannot be read vouches for nothing"
+_MANIFEST = "dlopen does not read it; a manifest that cannot be read proves nothing"
 #: Why envlock refuses what dlopen takes, or takes what then does not work; every one is named.
 WHY = {
     ("ELF header", "e_shoff behind the end"): _TAIL,

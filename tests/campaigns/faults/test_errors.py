@@ -110,7 +110,7 @@ def test_what_is_needed_fails(error: str, tmp_path: Path, library: Path) -> None
         assert os.strerror(number) in (traced.said or "") or "read back" in (traced.said or "")
     traced = injected(scene, "fsync", last_sync, Fail(number), "this file system")
     assert the_rule(scene, traced, "the folder") == "new"
-    assert "its folder could not be brought to the disk" in (traced.said or "")
+    assert "its folder could not be flushed to disk" in (traced.said or "")
 
 
 @pytest.mark.parametrize(("name", "error"), [(n, e) for n, es in OTHER_WAY.items() for e in es])

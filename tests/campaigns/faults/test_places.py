@@ -239,7 +239,7 @@ def test_a_small_hole_is_compared_by_reading(
     before = plugin.read_bytes()
     assert any(before[4096:8192])
     monkeypatch.setattr(copying, "_extents", lying)
-    with pytest.raises(WriteError, match="read back, the new file is not what was written"):
+    with pytest.raises(WriteError, match="the new file, read back, is not what was written"):
         write_stamp(plugin, None, PAYLOAD)
     assert plugin.read_bytes() == before
 

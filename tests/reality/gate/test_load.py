@@ -262,7 +262,7 @@ answer(**told, out=envlock.load(path).zero_out([1, 2]).numpy().tolist())
 """
     assert python(tf_env(OLD), installed, code, plugin) == {
         "verdict": "compatible",
-        "error": "TensorFlow is still being imported, it cannot load plugins yet",
+        "error": "TensorFlow is still being imported, so it cannot load plugins yet",
         "out": [1, 0],
     }
 

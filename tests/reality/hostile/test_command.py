@@ -191,7 +191,7 @@ REPLACED = {"stamp": OK, "compat": UNREADABLE, "show": UNREADABLE, "check": UNRE
 CASES = {
     "empty": Case(written(b""), "is empty"),
     "one byte": Case(written(b"\x7f"), "cut off inside the first four bytes"),
-    "text": Case(written(b"GROUP ( libm.so.6 )\n"), "is not an ELF file, it is a text file"),
+    "text": Case(written(b"GROUP ( libm.so.6 )\n"), "is not an ELF file: it is a text file"),
     "a script": Case(written(b"#!/bin/sh\n"), "it is a script"),
     "a zip archive": Case(written(b"PK\x03\x04" + bytes(60)), "it is a zip archive"),
     "a Windows library": Case(written(b"MZ" + bytes(60)), "it is a Windows library"),

@@ -180,7 +180,7 @@ def test_no_dynamic_section(small: Path) -> None:
     patched(small, entry, "I", 0)
     with pytest.raises(ElfError, match="has no dynamic section"):
         show(small)
-    with pytest.raises(ElfError, match="has no dynamic section, it is not a shared library"):
+    with pytest.raises(ElfError, match="has no dynamic section: it is not a shared library"):
         write_stamp(small, None, b"{}")
 
 

@@ -259,7 +259,7 @@ def test_another_distribution_name(place: Place) -> None:
         messages = [change.message for change in place.drift().changes]
         assert (
             f"`tensorflow-cpu` {VERSION} and `tensorflow` {VERSION} are installed in one place, "
-            "the files are a mixture"
+            "so the files are a mixture"
         ) in messages
     finally:
         for name in ("tensorflow", "tensorflow-cpu"):
@@ -309,7 +309,7 @@ def test_another_version_in_the_metadata_than_in_the_code(place: Place) -> None:
     try:
         messages = {c.message: c.details for c in place.drift().changes}
         details = messages[
-            f"the headers of `tensorflow-cpu` are those of {VERSION}, its metadata says 9.9.9"
+            f"the headers of `tensorflow-cpu` are those of {VERSION}, but its metadata says 9.9.9"
         ]
         command = f"pip install --force-reinstall --no-deps tensorflow-cpu=={VERSION}"
         assert details == (f"to undo: `{command}`",)

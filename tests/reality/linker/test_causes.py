@@ -312,7 +312,7 @@ CASES: dict[str, Callable[[Kit], Path]] = {
 TOLD: dict[str, tuple[str, ...]] = {
     "wrong-architecture": ("aarch64", "x86_64"),
     "file-truncated": ("cut off",),
-    "grafted-framework": ("libtensorflow_framework-1a2b3c4d.so.2.16.2", "op registries"),
+    "grafted-framework": ("libtensorflow_framework-1a2b3c4d.so.2.16.2", "op registry of its own"),
     "framework-soname": ("libtensorflow_framework.so.1", "TensorFlow 1.x"),
     "framework-library": ("_pywrap_tensorflow_internal.so", "DT_SONAME"),
     "cuda-runtime": ("libcudart.so.11.0", "nvidia-cuda-runtime-cu11", "nvidia-cudnn-cu11"),

@@ -348,7 +348,7 @@ def test_a_disk_that_returns_other_bytes_is_noticed(
     monkeypatch.setattr(copying._Copier, "_copy_all", flip)
     # The comparison runs beside the copy; here it has to see the end of it.
     monkeypatch.setattr(copying._Copier, "wait", lambda self, size: self.finish())
-    with pytest.raises(WriteError, match="read back, the new file is not what was written"):
+    with pytest.raises(WriteError, match="the new file, read back, is not what was written"):
         write_stamp(plugin, None, PAYLOAD)
     assert plugin.read_bytes() == before
 

@@ -75,7 +75,7 @@ def test_response_files_are_read(tmp_path: Path) -> None:
         ("g++ -shared x.o -o x.so", "names no C or C++ source"),
         ("cd build && g++ x.cc", "is a shell's command (`&&`)"),
         ("g++ x.cc $(python flags.py)", "is a shell's command (`$(python`)"),
-        ("g++ 'x.cc", "is no command line"),
+        ("g++ 'x.cc", "is not a command line"),
     ],
 )
 def test_what_is_no_compiler_command_is_refused(line: str, said: str) -> None:
@@ -107,9 +107,9 @@ def test_a_database_has_commands_or_arguments_and_folders_of_its_own(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("{}", "holds no list"),
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("{}", "does not hold a list"),
         ("[]", "names no C or C++ source"),
         ("[1]", "entry 0 of"),
         ('[{"file": "x.cc"}]', "neither `arguments` nor `command`"),

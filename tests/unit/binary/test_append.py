@@ -291,7 +291,7 @@ def refusal(path: Path) -> str:
 
 def test_a_file_without_section_headers(plugin: Path, tool: Callable[[str], str]) -> None:
     run(tool("eu-strip"), "--strip-sections", plugin)
-    assert "has no section headers, a stamp would be lost at the next `strip`" in refusal(plugin)
+    assert "has no section headers, so a stamp would be lost at the next `strip`" in refusal(plugin)
 
 
 def test_a_relocatable_object(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_static_library(tmp_path: Path) -> None:
     source.write_text(BARE_SOURCE)
     run("gcc", "-c", source, "-o", tmp_path / "a.o")
     run("ar", "rc", output, tmp_path / "a.o")
-    assert "is not an ELF file, it is a static library (ar archive)" in refusal(output)
+    assert "is not an ELF file: it is a static library (ar archive)" in refusal(output)
 
 
 def test_a_text_file(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_a_section_header_with_another_alignment(tmp_path: Path) -> None:
 DAMAGED = {
     "empty section": (b"", "holds no note of the owner `envlock`"),
     "another owner": (note(ONE, owner=b"elsewhere\0"), "holds no note of the owner `envlock`"),
-    "cut in its header": (note(ONE)[:11], "11 bytes behind the last note are none"),
+    "cut in its header": (note(ONE)[:11], "11 bytes after the last note are not a note"),
     "cut in its name": (note(ONE)[:15], "a name of 8 and a descriptor of 12 bytes do not fit"),
     "cut in its descriptor": (note(ONE)[:-1], "do not fit into the 31 bytes"),
     "descriptor of 4 GiB": (
@@ -240,11 +240,17 @@ DAMAGED = {
         "a name of 4294967295 and",
     ),
     "garbage": (b"\xff" * 64, "has a damaged ELF note"),
-    "garbage behind it": (note(ONE) + b"\x01\x02\x03", "3 bytes behind the last note are none"),
-    "a newer type": (note(ONE, kind=2), "its envlock note has type 2, this envlock reads type 1"),
+    "garbage behind it": (
+        note(ONE) + b"\x01\x02\x03",
+        "3 bytes after the last note are not a note",
+    ),
+    "a newer type": (
+        note(ONE, kind=2),
+        "its envlock note has type 2, and this envlock reads type 1",
+    ),
     "larger than is read": (
         note(b" " * (MAX_MANIFEST + 1)),
-        f"its manifest claims {MAX_MANIFEST + 1} bytes, envlock reads at most {MAX_MANIFEST}",
+        f"its manifest claims {MAX_MANIFEST + 1} bytes, and envlock reads at most {MAX_MANIFEST}",
     ),
     "100 MB": (note(b" " * 100_000_000), "its manifest claims 100000000 bytes"),
     "too many notes": (

@@ -156,9 +156,12 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "binary": (bytes(range(256)), "it is not JSON"),
     "nested deep": (b"[" * 100_000, "it is not JSON"),
     "array": (b"[]", "it is not a JSON object"),
-    "no name": (b"{}", "it states no name or no version"),
-    "name of another type": (b'{"name": 1, "version": 2}', "it states no name or no version"),
-    "no version": (b'{"name": "demo"}', "it states no name or no version"),
+    "no name": (b"{}", "it does not state its name and version"),
+    "name of another type": (
+        b'{"name": 1, "version": 2}',
+        "it does not state its name and version",
+    ),
+    "no version": (b'{"name": "demo"}', "it does not state its name and version"),
 }
 
 

@@ -236,11 +236,11 @@ def _copied_alone(folder: Path) -> Path:
 
 BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda f: f, "cannot be examined: No such file or directory"),
-    "empty folder": (_no_bin, "is not a Python environment, it has no `bin/python`"),
+    "empty folder": (_no_bin, "is not a Python environment: it has no `bin/python`"),
     "FIFO": (_fifo, "is neither a folder nor a Python executable"),
     "FIFO in bin": (_fifo_as_python, "is not a Python environment"),
     "script": (_script, "is a script, not a Python executable"),
-    "text": (_text_as_python, "it is no ELF file"),
+    "text": (_text_as_python, "it is not an ELF file"),
     "other program": (lambda f: Path("/bin/ls"), "`/bin/ls` is not a Python executable"),
     "broken link": (_broken_link, "is a broken link to `/no/such/python3.9`"),
     "bin folder": (_bin_folder, "has no `bin/python`"),
@@ -250,7 +250,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "huge pyvenv.cfg": (_config(b"home = /usr/bin\n" * 9999), "bytes are more than the allowed"),
     "vanished home": (_config(b"home = /no/such/bin\n"), "`/no/such/bin`, which does not exist"),
     "FIFO as pyvenv.cfg": (_config_fifo, "it is not a regular file"),
-    "no library": (_copied_alone, "no standard library belongs to"),
+    "no library": (_copied_alone, "no standard library was found for"),
 }
 
 

@@ -164,7 +164,7 @@ def test_every_format_of_a_drift(env: Path, wheels: Path, tmp_path: Path, form: 
     [
         ("/nowhere/at/all", 3, "no such file or folder"),
         ("/proc/sys", 3, "is not a Python environment"),
-        ("/etc/hostname", 3, "none of the lock files"),
+        ("/etc/hostname", 3, "is not a lock file of a known kind"),
         ("/dev/null", 3, "cannot be read"),
     ],
 )

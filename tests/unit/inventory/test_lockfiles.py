@@ -327,11 +327,11 @@ def test_conda_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.lock", "nothing", "none of the lock files"),
-        ("pylock.toml", "lock-version = '1.0'", "no valid pylock.toml"),
-        ("pylock.toml", "lock-version = '9.0'\ncreated-by = 'x'\npackages = []", "no valid"),
+        ("x.lock", "nothing", "is not a lock file of a known kind"),
+        ("pylock.toml", "lock-version = '1.0'", "not a valid pylock.toml"),
+        ("pylock.toml", "lock-version = '9.0'\ncreated-by = 'x'\npackages = []", "not a valid"),
         ("pylock.toml", "= broken", "is not TOML"),
-        ("uv.lock", "version = 1", "no uv.lock"),
+        ("uv.lock", "version = 1", "is not a uv.lock"),
         ("environment.yml", "dependencies: 5", "is not a list"),
         ("environment.yml", "dependencies:\n  - [1]", "is not understood"),
         ("environment.yml", "dependencies: [\n", "is not YAML"),
@@ -339,7 +339,7 @@ def test_conda_lock(tmp_path: Path) -> None:
         ("pixi.lock", "environments: {}\npackages: []", "locks nothing for linux-64"),
         ("conda-lock.yml", "package: []\nmetadata: {}", "locks nothing for linux-64"),
         ("conda-lock.yml", "package: [{platform: linux-64}]\nmetadata: {}", "no name or version"),
-        ("requirements.txt", "two words here\n", "is no requirement"),
+        ("requirements.txt", "two words here\n", "is not a requirement"),
         ("explicit.txt", "@EXPLICIT\nhttps://x/y.zip\n", "names no conda archive"),
     ],
 )

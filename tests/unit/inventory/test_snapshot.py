@@ -95,8 +95,8 @@ def test_nothing_of_the_environment_is_run(env: Path, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is not JSON"),
-        (b"[]", "is no envlock snapshot"),
-        (b'{"format": "envlock.report/1"}', "is no envlock snapshot"),
+        (b"[]", "is not a snapshot"),
+        (b'{"format": "envlock.report/1"}', "is not a snapshot"),
         (b'{"format": "envlock.snapshot/2"}', "this envlock reads `envlock.snapshot/1`"),
         (b'{"format": "envlock.snapshot/1"}', r"\$\.generator: Field required"),
         (b'{"format": "envlock.snapshot/1", "generator": "x"}', "could not be taken"),

@@ -145,7 +145,7 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     connection.close()
     content = path.read_bytes()
     for create in (False, True):
-        with pytest.raises(InputError, match="no envlock store"):
+        with pytest.raises(InputError, match="not an envlock history"):
             Store(str(path), create=create)
     assert path.read_bytes() == content
 
@@ -164,7 +164,9 @@ def test_a_newer_layout_is_refused(taken: Snapshot, tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_is_not_to_be_moved_away(tmp_path: Path) -> None:
     path = tmp_path / "passwd"
     path.write_text("root:x:0:0:root:/root:/bin/bash\n")
-    with pytest.raises(InputError, match="is no envlock store: file is not a database") as caught:
+    with pytest.raises(
+        InputError, match="is not an envlock history: file is not a database"
+    ) as caught:
         Store(str(path))
     assert "mv " not in (caught.value.hint or "")
 

@@ -93,15 +93,15 @@ BAD = {
     "a number as format": (b'{"format":1}', "its format is none"),
     "a key twice": (
         TEXT.replace(b'"generator"', b'"forced":true,"forced":false,"generator"'),
-        "the key 'forced' stands there twice",
+        "the key 'forced' appears twice",
     ),
     "a key twice, deep inside": (
         TEXT.replace(b'"bits":64', b'"bits":32,"bits":64'),
-        "the key 'bits' stands there twice",
+        "the key 'bits' appears twice",
     ),
     "NaN": (changed(extra=float("nan")), "NaN is not a JSON value"),
     "infinity": (changed(extra=float("-inf")), "-Infinity is not a JSON value"),
-    "a number without end": (TEXT[:-1] + b',"extra":1e999}', "1e999 is no finite number"),
+    "a number without end": (TEXT[:-1] + b',"extra":1e999}', "1e999 is not a finite number"),
     "an integer of a million digits": (
         TEXT[:-1] + b',"extra":' + b"9" * 1_000_000 + b"}",
         "an integer of 1000000 digits",
@@ -152,7 +152,7 @@ def test_what_is_refused_and_with_which_words(what: str) -> None:
 def test_a_newer_format_asks_for_a_newer_envlock() -> None:
     with pytest.raises(ManifestError) as caught:
         decode_manifest(changed(format="envlock.manifest/2"), "plugin.so")
-    assert "has format `envlock.manifest/2`, envlock " in caught.value.message
+    assert "has format `envlock.manifest/2`, and envlock " in caught.value.message
     assert "reads `envlock.manifest/1`" in caught.value.message
     assert caught.value.hint == "upgrade envlock: `pip install --upgrade tf-envlock`"
 

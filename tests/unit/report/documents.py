@@ -199,7 +199,7 @@ def drift_document() -> DriftDocument:
         verdict="incompatible",
         changes=tuple(changes),
         reports=check_document().reports[:4],
-        unchecked=(Unchecked(what="environment variables", why="`known-good` does not tell"),),
+        unchecked=(Unchecked(what="environment variables", why="`known-good` does not say"),),
     )
 
 

@@ -149,7 +149,7 @@ def test_text_order_and_folding() -> None:
     assert lines[0] == "2 of 11 changes break 2 plugins"
     assert any(line.startswith("incompatible: TensorFlow replaced") for line in lines[:8])
     assert text.index("incompatible:") < text.index("unsafe:") < text.index("9 changes without")
-    assert "`--all` tells more" in text
+    assert "`--all` lists " in text
     assert "absl-py 1.1" in text
     full = render(drift_document(), "text", everything=True)
     assert "`absl-py` 1.0 -> 1.1" in full
@@ -229,7 +229,7 @@ def test_a_matrix_in_text(everything: bool) -> None:
     assert text.count("incompatible[undefined-symbol]: 14 symbols") == 1
     assert ("why: dlopen" in text) is everything
     assert ("unchecked: CUDA run time" in text) is everything
-    assert ("`--all` tells more" in text) is not everything
+    assert ("`--all` lists " in text) is not everything
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -125,7 +125,7 @@ def test_fail_on_does_not_soften_the_demand(
             *("check", plugin, "--env", env.prefix, "--trust", signer.public, *more), status=1
         )
         assert "unsafe[signature-broken]" in done.stdout
-        assert "no trusted key vouches for what it loads" in done.stdout
+        assert "no trusted key has signed what would be loaded" in done.stdout
     junit = command(
         *("report", plugin, "--env", env.prefix, "--format", "junit", "--fail-on", "never")
     )
@@ -182,9 +182,9 @@ def test_bad_keys_are_one_line_and_exit_status_3(
     der.write_bytes(b"\x30\x2a\x30\x05\x06\x03")
     before = plugin.read_bytes()
     for arguments, words in (
-        (("check", plugin, "--trust", der), "is DER, keys are read as PEM"),
+        (("check", plugin, "--trust", der), "is DER; keys are read as PEM"),
         (("check", plugin, "--trust", tmp_path / "none"), "No such file or directory"),
-        (("check", plugin, "--trust", signer.private), "`PRIVATE KEY` is no public key"),
+        (("check", plugin, "--trust", signer.private), "`PRIVATE KEY` is not a public key"),
         (("check", plugin, "--trust", plugin), "neither PEM nor an OpenSSH public key"),
         (("stamp", plugin, "--sign", signer.public), "is no private key"),
         (("stamp", plugin, "--sign", tmp_path / "none"), "No such file or directory"),

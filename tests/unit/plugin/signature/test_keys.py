@@ -125,8 +125,8 @@ def test_a_private_key_can_come_through_a_pipe(signer: Signer) -> None:
 
 PRIVATE_ERRORS = {
     "missing": (None, "cannot read the key `KEY`: No such file or directory"),
-    "empty": (b"", "`KEY` is no private key, a key to sign with is PEM or OpenSSH"),
-    "DER": (b"\x30\x2e\x02\x01", "`KEY` is DER, a key to sign with is PEM or OpenSSH"),
+    "empty": (b"", "`KEY` is no private key; a key to sign with is PEM or OpenSSH"),
+    "DER": (b"\x30\x2e\x02\x01", "`KEY` is DER; a key to sign with is PEM or OpenSSH"),
     "cut off": (
         b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIE\n",
         "`KEY` is damaged",
@@ -170,7 +170,7 @@ def test_other_kinds_of_keys_are_named(
     private, public = tmp_path / "key", tmp_path / "key.pub"
     run(tool("openssl"), "genpkey", *options, "-out", private)
     run(tool("openssl"), "pkey", "-in", private, "-pubout", "-out", public)
-    with pytest.raises(KeyFileError, match=f"of type {kind}, only Ed25519 is signed with"):
+    with pytest.raises(KeyFileError, match=f"of type {kind}; envlock signs with Ed25519 only"):
         read_private(str(private))
     with pytest.raises(KeyFileError, match=r"line [0-9]+: the key is not an Ed25519 key"):
         read_trusted([str(public)])
@@ -180,16 +180,16 @@ GOOD = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + b"B" * 43
 PUBLIC_ERRORS = {
     "empty": (b"", "`KEYS` holds no key"),
     "comments only": (b"# nothing\n\n", "`KEYS` holds no key"),
-    "DER": (b"\x30\x2a\x30\x05", "`KEYS` is DER, keys are read as PEM"),
+    "DER": (b"\x30\x2a\x30\x05", "`KEYS` is DER; keys are read as PEM"),
     "text": (b"hello\n", "`KEYS`, line 1 is neither PEM nor an OpenSSH public key"),
     "binary": (b"\xff\x00\x1b[31m", "`KEYS`, line 1 is neither PEM nor an OpenSSH public key"),
     "a private key": (
         b"-----BEGIN PRIVATE KEY-----\n",
-        "`KEYS`, line 1: `PRIVATE KEY` is no public key",
+        "`KEYS`, line 1: `PRIVATE KEY` is not a public key",
     ),
     "a certificate": (
         b"-----BEGIN CERTIFICATE-----\n",
-        "`KEYS`, line 1: `CERTIFICATE` is no public key",
+        "`KEYS`, line 1: `CERTIFICATE` is not a public key",
     ),
     "a block without end": (
         b"-----BEGIN PUBLIC KEY-----\nMCow\n",
