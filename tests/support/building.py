@@ -186,7 +186,9 @@ def standard(env: TfEnvironment) -> str:
 
 def _command(recipe: Recipe, source: Path, env: TfEnvironment, flags: Sequence[str]) -> list[str]:
     cxx = source.suffix != ".c"
-    command = ["g++" if cxx else "gcc", "-shared", "-fPIC", "-O2", "-w", str(source)]
+    # Assertions name their file: where the checkout lies must not show in the code.
+    place = f"-fmacro-prefix-map={source.parent}=."
+    command = ["g++" if cxx else "gcc", "-shared", "-fPIC", "-O2", "-w", place, str(source)]
     if not recipe.tensorflow:
         return [*command, *flags]
     ours = flags_of(env)
@@ -242,6 +244,7 @@ def _digest(recipe: Recipe, source: Path, env: TfEnvironment, command: list[str]
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     # Where the checkout and the cache lie does not matter.
     text = "\0".join(command).replace(str(OPS), "").replace(str(env.prefix), "")
+    text = text.replace(str(source.parent), "")
     where = env.prefix.name if recipe.tensorflow else ""
     for part in (where, text.replace(str(source), ""), str(recipe), _compiler(command[0])):
         digest.update(part.encode() + b"\0")
