@@ -66,7 +66,7 @@ def instruction_set(c: Comparison) -> Iterator[Answer]:
         yield Unchecked(
             what=_WHAT,
             why=f"parts of it are compiled with {_quoted(flags)}, and this processor lacks "
-            f"{', '.join(absent)}; whether those run only where it has them is not known",
+            f"{', '.join(absent)}; whether those parts run only where it has them is not known",
         )
     if unknown:
         yield _unchecked(unknown, "which features that needs is not known")
