@@ -16,8 +16,6 @@ from ..rules.judge import judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..atlas.format import Atlas, Release
     from ..rules.releases import ReleaseAnswer
     from ..rules.signature.verify import Verifier
@@ -110,11 +108,10 @@ def judge_release(
     `trusted` are the keys that the policy trusts. Raises what `compat` raises, and `UsageError` for
     a release that no atlas knows.
     """
-    from ..atlas.collection import open_added, open_atlas
     from ..rules.releases import ReleaseSide, lacking
 
     _ = plugin.manifest
-    atlas, release = _of_version([open_atlas(), *open_added()], version, distribution)
+    atlas, release = find_release(version, distribution)
     side = ReleaseSide(atlas, release, distribution)
     link = lacking(plugin, atlas)[release.index]
     built, unsure = _origin(plugin, distribution)
@@ -123,7 +120,11 @@ def judge_release(
     return judge(evidence, policy, trusted)
 
 
-def _of_version(atlases: Sequence[Atlas], version: str, distribution: str) -> tuple[Atlas, Release]:
+def find_release(version: str, distribution: str = "tensorflow-cpu") -> tuple[Atlas, Release]:
+    """A release by its number. Raises `UsageError` for one that no atlas knows, `InputError`."""
+    from ..atlas.collection import open_added, open_atlas
+
+    atlases = [open_atlas(), *open_added()]
     for atlas in atlases:
         release = atlas.find(version, distribution)
         if release is not None:

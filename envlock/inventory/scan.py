@@ -88,10 +88,12 @@ def check_many(
     """
     if releases:
         return _against_releases(list(candidates(paths)), releases, policy, progress)
-    groups: dict[Union[str, os.PathLike[str], None], list[str]] = {}
+    groups: list[tuple[Union[str, os.PathLike[str], None], list[str]]] = []
     for path in paths:
         own = path if env is None and _environment_folders(path) else env
-        groups.setdefault(own, []).append(path)
+        if not groups or groups[-1][0] != own:
+            groups.append((own, []))
+        groups[-1][1].append(path)
 
     def check(group: list[str], place: str | os.PathLike[str] | None) -> list[Report]:
         try:
@@ -102,8 +104,8 @@ def check_many(
             return [unreadable_report(path, error) for path in group]
 
     if not groups:
-        groups[env] = []
-    return tuple(report for place, group in groups.items() for report in check(group, place))
+        groups.append((env, []))
+    return tuple(report for place, group in groups for report in check(group, place))
 
 
 def _against_environment(
@@ -152,9 +154,11 @@ def _against_releases(
     policy: PolicyFile,
     progress: Progress | None,
 ) -> tuple[Report, ...]:
-    from ..actions.compatibility import judge_release
+    from ..actions.compatibility import find_release, judge_release
     from ..rules.policy import trusted_keys
 
+    for version in releases:
+        find_release(version)  # a mistyped number is reported before anything is read
     trusted = trusted_keys(policy)
 
     def judge(plugin: PluginFacts) -> list[Report]:

@@ -7,11 +7,13 @@ and libffi. Where the kernel refuses (a process that cannot be traced), `ctypes`
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import struct
 
 from ..binary.elf.dynamic import DT_SONAME, DT_STRSZ, DT_STRTAB
+from ..models.errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 #: What the kernel writes behind the path of a file that has no name any more.
 DELETED = " (deleted)"
 #: More objects than this is a loop in damaged memory.
+TRIES = 3
 MAX_OBJECTS = 1 << 16
 #: The smallest page of any machine, in bytes, and how many of them a dynamic section may take.
 PAGE = 4096
@@ -152,12 +155,15 @@ class _Reader:
     def __enter__(self) -> Memory:
         try:
             self._file = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+            if self._read(id(None), 1):  # it opens and does not read where a sandbox says so
+                return self._read
+            os.close(self._file)
         except OSError:
-            import ctypes
+            pass
+        import ctypes
 
-            self._file = -1
-            return ctypes.string_at
-        return self._read
+        self._file = -1
+        return ctypes.string_at
 
     def __exit__(self, *_: object) -> None:
         if self._file >= 0:
@@ -171,7 +177,17 @@ class _Reader:
 
 
 def read_link_map() -> list[Link]:
-    """Every mapped object in load order, the executable first, with an empty path."""
+    """Every mapped object in load order, the executable first, with an empty path.
+
+    Raises `EnvironmentUnreadable` where the list cannot be read, or changes whenever it is.
+    """
+    for _ in range(TRIES):
+        with contextlib.suppress(struct.error):  # another thread unloaded what was being read
+            return _read_chain()
+    raise EnvironmentUnreadable("the list of what this process has loaded cannot be read")
+
+
+def _read_chain() -> list[Link]:
     found = []
     with _Reader() as memory:
         address = _first_link(memory)

@@ -1,7 +1,8 @@
 """What one plugin file says, read when it is first asked for.
 
-The facts depend on the file's bytes alone, whatever it is compared with. Pickling reads all of
-them first; what comes back needs the file no more, and can be joined with any number of sides.
+The facts depend on the file's bytes alone, whatever it is compared with; `path` and `file` only
+say where it was. Pickling reads all of them first; what comes back needs the file no more, and can
+be joined with any number of sides.
 """
 
 from __future__ import annotations

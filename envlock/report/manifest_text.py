@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from ..models.dependencies import Dependencies
 from ..models.errors import printable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ..models.dependencies import Dependencies
-    from ..models.manifest import (
-        Compilation,
-        Library,
-        Manifest,
-        Owner,
-        PluginIdentity,
-        TensorFlowFacts,
-    )
-    from ..models.registration import Registrations
-    from ..models.shown import ShownDocument
-    from .text import Style
+from ..models.manifest import (
+    Compilation,
+    Library,
+    Manifest,
+    Owner,
+    PluginIdentity,
+    TensorFlowFacts,
+)
+from ..models.registration import Registrations
+from ..models.shown import ShownDocument
+from .text import Style
 
 WIDTH = 18
 MOST_CLASSES = 12

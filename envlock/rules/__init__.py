@@ -1,6 +1,6 @@
 """The comparison rules, in the order in which their findings are reported.
 
-A new rule is one function and one entry in its module's `RULES`.
+A new rule is one decorated function; a new file of rules is one line here.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """Everything a rule may look at: the plugin, its manifest, the live environment."""
+    """Everything a rule may look at: the plugin, its manifest, a side."""
 
     __slots__ = (
         "abi_known",

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 def judge(evidence: Evidence, policy: PolicyFile, trusted: Verifier | None = None) -> Report:
-    """The report on one plugin and one side. Reads nothing but the facts that it is given.
+    """The report on one plugin and one side: the same evidence gives the same report.
 
-    The dynamic linker decides first; the binary interface is looked at where it accepts, and
-    ops and kernels are. `trusted` are the keys that the policy trusts. Raises `InputError` where
-    the plugin cannot be read.
+    It looks at nothing but the evidence and the atlas; what the facts and the side have not read
+    yet, they read when they are asked. The dynamic linker decides first; the binary interface, ops
+    and kernels are looked at where it accepts. `trusted` are the keys that the policy trusts.
+    Raises `InputError` where the plugin cannot be read.
     """
     plugin, side = evidence.plugin, evidence.side
     linking = link_findings(evidence)

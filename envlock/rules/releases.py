@@ -75,7 +75,7 @@ def lacking(plugin: PluginFacts, atlas: Atlas) -> dict[int, Missing]:
     """What each release of an atlas lacks, by its index; not looked at for a file that none would load."""
     if unfit(plugin) is not None:
         return {release.index: Missing([], [], []) for release in atlas.releases}
-    key = ("lacking", id(atlas))
+    key = ("lacking", atlas)
     if key not in plugin.derived:
         plugin.derived[key] = missing(plugin.wants, atlas)
     return plugin.derived[key]  # type: ignore[no-any-return]

@@ -268,6 +268,8 @@ class _Name(Reader):
             self.at = start
             return self._any_type()[0]
         except Unreadable:
+            if self.work < 0:
+                raise  # what is spent stays spent: every other way would be tried in vain
             return self.known[index]
         finally:
             self.at, count, self.depth, self.last = state

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...models.errors import UsageError
-from ..sides import describe
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from ...models.manifest import Manifest
-    from ...models.snapshot import CondaPackage, PipPackage, Variable
-    from ..sides import Facts
+from ...models.manifest import Manifest
+from ...models.snapshot import CondaPackage, PipPackage, Variable
+from ..sides import Facts, describe
 
 
 class LeftOut:

@@ -100,7 +100,7 @@ def _compared(plugin: PluginFacts, side: Side, asserted: bool) -> Answer:
         if live is None:
             return Answer(unchecked=side.unknown)
         if plugin.built_for is not None:
-            answer = _judge_stamped(plugin, live)
+            answer = _judge_stamped(plugin, side, live)
         else:
             answer = _judge_unstamped(plugin, side, live, asserted)
     except InputError as error:
@@ -149,7 +149,7 @@ def _inexact(answer: Answer, side: Side, judged: Release) -> Answer:
     return answer
 
 
-def _judge_stamped(plugin: PluginFacts, live: Known) -> Answer:
+def _judge_stamped(plugin: PluginFacts, side: Side, live: Known) -> Answer:
     from .findings import compare
     from .suspects import Suspects
 
@@ -157,7 +157,7 @@ def _judge_stamped(plugin: PluginFacts, live: Known) -> Answer:
     assert manifest is not None
     origins = find_origins(plugin, live.release.distribution)
     if origins.needed is None:
-        return Answer(unchecked=origins.unchecked)
+        return Answer(unchecked=origins.unchecked if side.whole else ())  # else said once for all
     assert not isinstance(origins.needed, Suspects)
     place = origin_elsewhere(live.atlas, origins.built, manifest.tensorflow)
     findings, unchecked = compare(origins.needed, live.atlas, live.release, origins.built, place)
@@ -235,7 +235,7 @@ def find_origins(plugin: PluginFacts, distribution: str, live: Known | None = No
     `distribution` is asked first for an unstamped plugin, `live` is the release that it is compared
     with, where that must not fit its code as well. Raises `InputError` when an atlas is damaged.
     """
-    key = ("origins", distribution, None if live is None else id(live.release))
+    key = ("origins", distribution, None if live is None else live.release)
     known: Origins | None = plugin.derived.get(key)
     if known is None:
         stamped = plugin.built_for is not None

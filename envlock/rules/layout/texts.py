@@ -1,4 +1,4 @@
-"""The rules about the binary interface; `findings`, `assertions` and `releases` make their findings."""
+"""The rules about the binary interface; `findings`, `assertions` and `rules.releases` make the findings."""
 
 from __future__ import annotations
 

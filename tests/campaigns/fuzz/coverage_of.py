@@ -11,27 +11,27 @@ import os
 
 import coverage
 
-from tests.campaigns.fuzz.guard import check
+from tests.campaigns.fuzz.guard import HERE, check
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = str(HERE.parents[2])
 #: Inputs of one reader that are looked at; the newest hold all that the older ones found.
 MOST = 400
 #: What the readers are, and what else of envlock runs with them is left out.
 READERS = (
-    "elf/*",
-    "abi/dwarf.py",
-    "abi/debuginfo.py",
-    "abi/classes.py",
-    "abi/imports.py",
-    "abi/machine.py",
-    "registration/reading.py",
-    "registration/constructors.py",
+    "binary/elf/*",
+    "binary/debug/dwarf.py",
+    "plugin/dependencies/debuginfo.py",
+    "binary/debug/classes.py",
+    "plugin/dependencies/imports.py",
+    "binary/code/accesses.py",
+    "plugin/registrations/reading.py",
+    "binary/code/constructors.py",
     "registration/x86_64.py",
     "registration/aarch64.py",
-    "registration/calls.py",
-    "manifest_io.py",
+    "binary/code/calls.py",
+    "plugin/manifest.py",
     "models/record.py",
-    "policies.py",
+    "rules/policy.py",
     "atlas/format.py",
     "linker/cache.py",
     "linker/header.py",
@@ -45,14 +45,14 @@ READERS = (
     "inventory/wheels.py",
     "environment/conda.py",
     "environment/distributions.py",
-    "environment/files.py",
+    "files/reading.py",
     "environment/headers.py",
     "environment/binary.py",
-    "trust/keys.py",
-    "trust/note.py",
-    "trust/statement.py",
-    "trust/linking.py",
-    "trust/loaded.py",
+    "plugin/signature/keys.py",
+    "plugin/signature/note.py",
+    "plugin/signature/statement.py",
+    "plugin/signature/linking.py",
+    "plugin/signature/loaded.py",
 )
 
 

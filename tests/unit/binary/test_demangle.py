@@ -45,7 +45,22 @@ def doubling(levels: int) -> Iterator[str]:
         yield f"St4pairIS{digits(level)}_S{digits(level)}_E"
 
 
+def nested(levels: int) -> str:
+    """Template arguments that refer to each other, each of them twice."""
+
+    def back(index: int) -> str:
+        return f"S{digits(index - 1)}_"
+
+    types, last = f"T_1aI{back(2)}{back(2)}T_E", 5
+    for _ in range(levels):
+        types += f"{back(3)}I{back(last)}{back(last)}T_E"
+        last += 2
+    return f"_Z1gIL_Z1fIJEEv{types}EEv{back(last)}"
+
+
 EXPENSIVE = {
+    "nested": nested(12),
+    "deeply nested": nested(45),
     "doubling": "".join(doubling(60)),
     "functions": "_Z1f1a" + "".join(f"PFS{digits(n)}_S{digits(n)}_E" for n in range(0, 60, 2)),
     "empty packs": f"_Z1fIJ{'JE' * 4000}EEv{'DpT_' * 4000}",

@@ -161,6 +161,25 @@ def test_an_environment_is_checked_against_itself(env: TfEnvironment, tmp_path: 
     assert f"there is no TensorFlow in `{empty}`" in done.stderr
 
 
+def test_reports_come_in_the_order_of_the_paths(env: TfEnvironment, tmp_path: Path) -> None:
+    """Also where an environment between them is checked against itself."""
+    for name in ("first.so", "last.so"):
+        shutil.copy(build("minimal", env), tmp_path / name)
+    paths = [tmp_path / "first.so", env.prefix, tmp_path / "last.so"]
+    done = envlock("check", *paths, "--format", "json", "--env", env.prefix)
+    between = [os.path.basename(p) for p in environment_plugins(Environment.open(env.prefix))]
+    reports = json.loads(done.stdout)["reports"]
+    found = [os.path.basename(report["plugin"]["path"]) for report in reports]
+    assert found == ["first.so", *between, "last.so"]
+
+
+def test_a_mistyped_release_is_an_error_where_there_is_no_plugin(tmp_path: Path) -> None:
+    (tmp_path / "text.so").write_text("INPUT(libc.so.6)\n")
+    done = envlock("check", tmp_path, "--tensorflow", "9.9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the atlas does not know TensorFlow 9.9" in done.stderr
+
+
 def test_a_plugin_of_the_environment_that_lies_elsewhere(
     env: TfEnvironment, tmp_path: Path
 ) -> None:
