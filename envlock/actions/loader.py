@@ -125,10 +125,12 @@ def _enforce(report: Report, policy: PolicyFile) -> None:
 
         raise IncompatiblePluginError(summary(report), report)
     if not report.plugin.stamped:
+        from shlex import quote
+
         warnings.warn(
             f"`{printable(report.plugin.path)}` carries no manifest: it was judged by its binary "
             "alone; stamp it where it is built: "
-            f"`envlock stamp {printable(os.path.basename(report.plugin.path))}`",
+            f"`envlock stamp {printable(quote(report.plugin.path))}`",
             EnvlockWarning,
             stacklevel=3,
         )

@@ -22,9 +22,11 @@ def read_manifest(plugin: str | os.PathLike[str]) -> Manifest:
     with ElfFile.open(plugin) as elf:
         found = read_embedded(elf)
         if found is None:
+            from shlex import quote
+
             raise ManifestMissing(
                 f"`{elf.path}` carries no manifest",
-                hint=f"stamp it where it is built: `envlock stamp {os.path.basename(elf.path)}`",
+                hint=f"stamp it where it is built: `envlock stamp {quote(elf.path)}`",
             )
         return found.manifest
 

@@ -12,6 +12,7 @@ from .reports import add_report_options, failing_report, write_document
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from ..inventory.scan import Progress
     from ..models.policy import PolicyFile
@@ -71,6 +72,18 @@ def labels(arguments: argparse.Namespace) -> list[str]:
     return arguments.paths or [arguments.env or "the running environment"]
 
 
+def _is(output: str) -> Callable[[str], bool]:
+    def same(path: str) -> bool:
+        import os
+
+        try:
+            return os.path.isfile(path) and os.path.samefile(path, output)
+        except OSError:
+            return False
+
+    return same
+
+
 def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
     from ..inventory.scan import check_many
 
@@ -78,6 +91,8 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
         raise UsageError("`--tensorflow` and `--env` name two different things to check against")
     if arguments.tensorflow and arguments.live_headers:
         raise UsageError("`--live-headers` reads an environment; `--tensorflow` names a release")
+    if arguments.output is not None and any(map(_is(arguments.output), arguments.paths)):
+        raise UsageError(f"`-o {arguments.output}` would overwrite what is to be checked")
     if arguments.tensorflow and not arguments.paths:
         raise UsageError("`--tensorflow` checks only plugins that you name; name at least one")
 

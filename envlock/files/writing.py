@@ -29,7 +29,9 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     name = os.fspath(path)
     target = os.path.realpath(name)
     try:
-        old: os.stat_result | None = os.stat(target)
+        old: os.stat_result | None = os.stat(
+            name
+        )  # what a link in /proc leads to need have no name
     except OSError:
         old = None
     if old is not None and not stat.S_ISREG(old.st_mode) and not stat.S_ISDIR(old.st_mode):

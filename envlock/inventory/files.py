@@ -22,7 +22,7 @@ def snapshot_text(snapshot: Snapshot) -> str:
 
 def parse_snapshot(raw: bytes, label: str) -> Snapshot:
     """A snapshot from its JSON; `label` names it in errors. Raises `InputError`."""
-    found = read_document((Snapshot,), raw, label, "envlock snapshot")
+    found = read_document((Snapshot,), raw, label, "snapshot")
     if not found.fingerprint:
         raise InputError(f"{label} is the record of a snapshot that could not be taken")
     return found

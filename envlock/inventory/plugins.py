@@ -102,7 +102,7 @@ def libraries_below(
                     if name in _PACKAGE:
                         known += 1
                     if is_library_name(name) or (wheels and name.endswith(".whl")):
-                        if entry.is_file():
+                        if _is_file(entry):
                             found.append(entry.path)
                             continue
                     # A file with a usual suffix need not be asked what it is.
@@ -117,6 +117,15 @@ def libraries_below(
         if known < len(_PACKAGE):
             yield from found
             stack += sorted(below, reverse=True)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that leads round in a circle or where nobody may look: such
+    a one is looked at, and reported, by itself."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return True
 
 
 def plugin_folders(paths: EnvironmentPaths) -> list[str]:

@@ -193,13 +193,13 @@ def _relocated(elf: ElfFile, slots: list[int], tables: list[tuple[int, int, int]
         if not address or not count:
             continue
         start = elf.offset_of(address, count * 24, "a relocation table")
-        places = elf.words(start, count * 3, 8)[0::3]
-        # Linkers sort the relative ones by place: the constructors' stand beside each other.
-        low = bisect_left(places, slots[0], 0, min(leading, count))
-        left.difference_update(places[low : low + len(slots)].tolist())
-        for piece in range(0, count if left else 0, PIECE):
-            left.difference_update(places[piece : piece + PIECE].tolist())
-            elf.forget()
+        with elf.words(start, count * 3, 8)[0::3] as places:  # it outlives no error
+            # Linkers sort the relative ones by place: the constructors' stand beside each other.
+            low = bisect_left(places, slots[0], 0, min(leading, count))
+            left.difference_update(places[low : low + len(slots)].tolist())
+            for piece in range(0, count if left else 0, PIECE):
+                left.difference_update(places[piece : piece + PIECE].tolist())
+                elf.forget()
     if left:
         raise elf.damaged(f"nothing relocates the constructor at {min(left):#x}")
 

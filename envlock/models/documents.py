@@ -49,4 +49,4 @@ def read_document(records: tuple[type[R], ...], raw: bytes, label: str, noun: st
         raise InputError(
             f"{label} has the format `{found:.40}`, this envlock reads {known}", hint=UPGRADE
         )
-    raise InputError(f"{label} is no {noun}: its `format` is not {known}")
+    raise InputError(f"{label} is not a {noun}: its `format` is not {known}")

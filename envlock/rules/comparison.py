@@ -23,6 +23,7 @@ class Comparison:
         "live",
         "manifest",
         "origin_told",
+        "path",
         "plugin",
         "uses_numpy_api",
     )
@@ -40,6 +41,7 @@ class Comparison:
         interface_alone: bool = False,
         uses_numpy_api: bool | None = False,
         built_here: bool = False,
+        path: str | None = None,
     ) -> None:
         self.plugin = plugin
         self.manifest = manifest
@@ -51,6 +53,7 @@ class Comparison:
         # They were compared by the stamp alone: whether the plugin links is not known.
         self.interface_alone = interface_alone
         self.uses_numpy_api = uses_numpy_api  # None: only its file, which is not at hand, shows it
+        self.path = path or plugin.name  # of the file, for commands
         self.built_here = built_here  # it is about to be stamped for this environment
 
     @property

@@ -51,6 +51,7 @@ def judge(evidence: Evidence, policy: PolicyFile, trusted: Verifier | None = Non
         interface_alone=layout.known and not plugin.has_file,
         uses_numpy_api=plugin.manifest is not None and plugin.uses_numpy_api,
         built_here=evidence.built_here,
+        path=plugin.path,
     )
     unchecked = [*evidence.unchecked, *layout.unchecked]
     answers = [

@@ -59,11 +59,18 @@ def resolve_policy(policy: PolicyFile | str | os.PathLike[str] | None) -> Policy
 def _decode(value: object) -> PolicyFile:
     """The gate reads policies too: what is faulty is asked of pydantic only when something is."""
     try:
-        return decode(PolicyFile, value)
+        found = decode(PolicyFile, value)
     except ValidationError:
         from ..models.documents import validate
 
         return validate(PolicyFile, value)
+    # Other documents may grow keys; a policy with a mistyped one would check less than it says.
+    assert isinstance(value, dict)
+    for key in value:
+        if key not in PolicyFile.record_fields:
+            known = ", ".join(PolicyFile.record_fields)
+            raise ValidationError(f"$.{key:.80}", f"there is no such key; there are {known}")
+    return found
 
 
 def _beside(policy: PolicyFile, name: str) -> PolicyFile:
@@ -129,7 +136,7 @@ def settle(
     if policy.require_stamp and plugin.manifest is None:
         from .stamp.rules import missing_stamp
 
-        findings = (*findings, missing_stamp(plugin.name))
+        findings = (*findings, missing_stamp(plugin.path))
     word = None if trusted is None else trusted.judge(plugin.signed, plugin.name)
     kept = apply_policy((*(word.findings if word else ()), *findings), policy)
     if word is None or any(map(breaks_trust, kept)):

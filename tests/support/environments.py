@@ -160,7 +160,7 @@ def ensure(version: str, package: str = "tensorflow-cpu") -> TfEnvironment:
         raise CannotEnsure(reason)
     existing = _existing(version, package)
     if existing is not None:
-        _mend(existing)
+        mend(existing)
         return existing
     python_minor = _choose(version)
     prefix = _folder(version, package, python_minor)
@@ -172,7 +172,7 @@ def ensure(version: str, package: str = "tensorflow-cpu") -> TfEnvironment:
 
 
 @functools.cache
-def _mend(env: TfEnvironment) -> None:
+def mend(env: TfEnvironment) -> None:
     """Install certifi anew where something on this machine has edited its list of certificates.
 
     Some networks do that to every list that they find; uv's cache is edited with it, being the same
@@ -189,6 +189,7 @@ def _mend(env: TfEnvironment) -> None:
             return
         version = listed.parent.name.removesuffix(".dist-info").partition("-")[2]
         command = [*uv(), "pip", "install", "--quiet", "--no-cache", "--no-deps", "--reinstall"]
+        subprocess.run([*uv(), "cache", "clean", "--quiet", "certifi"], env=clean_environ())
         command += ["--link-mode=copy", "--python", str(env.python), f"certifi=={version}"]
         subprocess.run(command, check=True, env=clean_environ())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
 from ..base import Rules
@@ -45,7 +47,7 @@ def stamp_mismatch(c: Comparison) -> Iterator[Answer]:
                     f"the manifest describes another file: its {label} is {before}, this one's {now}"
                 ),
                 why="what it says about the build is not known to be true of this plugin",
-                remedy=f"envlock stamp {c.plugin.name}",
+                remedy=_stamping(c.path),
             )
             return
     by_build_id = None not in (stamped.build_id, found.build_id)
@@ -54,6 +56,12 @@ def stamp_mismatch(c: Comparison) -> Iterator[Answer]:
             what="that the manifest describes this file",
             why="it has no build-id to compare, and its code digest was not compared",
         )
+
+
+def _stamping(path: str) -> str:
+    from shlex import quote
+
+    return f"envlock stamp {quote(path)} --env BUILD_ENVIRONMENT"
 
 
 def _digest(code: object) -> str | None:
@@ -74,7 +82,7 @@ def stamp_forced(c: Comparison) -> Iterator[Answer]:
             subject=c.plugin.name,
             message="it was stamped with `--force` in an environment that could not load it",
             why="the recorded build environment may not be the one that it was compiled in",
-            remedy=f"envlock stamp {c.plugin.name}",
+            remedy=_stamping(c.path),
         )
 
 
@@ -87,11 +95,11 @@ MISSING = DEMANDS.add(
 )
 
 
-def missing_stamp(name: str) -> Finding:
+def missing_stamp(path: str) -> Finding:
     """The finding on an unstamped plugin under a policy that requires a stamp."""
     return MISSING.finding(
-        subject=name,
+        subject=os.path.basename(path),
         message="the policy requires a stamp (`require_stamp`); the plugin has none",
         why="without a stamp it is not recorded what it was built with",
-        remedy=f"envlock stamp {name} --env BUILD_ENVIRONMENT",
+        remedy=_stamping(path),
     )

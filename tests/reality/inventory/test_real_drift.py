@@ -91,6 +91,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tf_env: Callable[..., TfEnvi
     uv_into(python, "--no-deps", f"numpy=={NUMPY}")
     site = prefix / "lib" / model.site_packages.parent.name / "site-packages"
     env = TfEnvironment(python, prefix, site, VERSION, "tensorflow-cpu")
+    environments.mend(env)
     made = Place(env, folder / "history.sqlite3")
     made.ops.mkdir()
     (made.ops / "__init__.py").write_text("")

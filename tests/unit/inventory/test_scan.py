@@ -15,7 +15,12 @@ import pytest
 
 from envlock.binary.elf import ElfFile
 from envlock.environment.live import Environment
-from envlock.inventory.plugins import environment_plugins, is_library_name, is_plugin
+from envlock.inventory.plugins import (
+    environment_plugins,
+    is_library_name,
+    is_plugin,
+    libraries_below,
+)
 from envlock.inventory.scan import candidates, check_many
 from envlock.models.report import Report
 from envlock.report.formats import FORMATS
@@ -171,6 +176,24 @@ def test_reports_come_in_the_order_of_the_paths(env: TfEnvironment, tmp_path: Pa
     reports = json.loads(done.stdout)["reports"]
     found = [os.path.basename(report["plugin"]["path"]) for report in reports]
     assert found == ["first.so", *between, "last.so"]
+
+
+def test_a_link_in_a_circle_hides_no_plugin(env: TfEnvironment, tmp_path: Path) -> None:
+    shutil.copy(build("minimal", env), tmp_path / "_minimal.so")
+    (tmp_path / "loop.so").symlink_to("loop.so")
+    reports = check_many([str(tmp_path)], env=env.prefix)
+    verdicts = {os.path.basename(report.plugin.path): report.verdict for report in reports}
+    assert verdicts["_minimal.so"] == "compatible"
+    assert list(libraries_below(str(tmp_path))) == [
+        str(tmp_path / name) for name in os.listdir(tmp_path)
+    ]
+
+
+def test_output_does_not_overwrite_what_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "text.so").write_text("a text")
+    done = envlock("check", tmp_path / "text.so", "-o", tmp_path / "text.so")
+    assert (done.returncode, (tmp_path / "text.so").read_text()) == (2, "a text")
+    assert "would overwrite what is to be checked" in done.stderr
 
 
 def test_a_mistyped_release_is_an_error_where_there_is_no_plugin(tmp_path: Path) -> None:

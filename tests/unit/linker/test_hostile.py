@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from envlock.binary.elf.file import ElfFile
@@ -91,6 +91,7 @@ def damaged(original: bytes, changes: list[tuple[int, bytes]]) -> bytes:
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=damage())
+@example(changes=[(11793, b"\0" * 8)])  # the view of the relocations outlived the error
 def test_a_damaged_plugin(sample: Sample, changes: list[tuple[int, bytes]]) -> None:
     sample.library.write_bytes(sample.library_bytes)
     sample.plugin.write_bytes(damaged(sample.plugin_bytes, changes))

@@ -26,8 +26,8 @@ PLUGIN = {"plugin": {"path": "p", "stamped": True}, "environment": {}, "verdict"
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ([], "`x` is no report: its `format` is not `envlock.report/1` or `envlock.drift/1`"),
-        ({"format": ["envlock.report/1"]}, "`x` is no report: its `format` is not"),
+        ([], "`x` is not a report: its `format` is not `envlock.report/1` or `envlock.drift/1`"),
+        ({"format": ["envlock.report/1"]}, "`x` is not a report: its `format` is not"),
         ({"format": "envlock.report/9"}, "`x` has the format `envlock.report/9`, this envlock reads"),
         ({"format": REPORT}, "`x` does not validate: $.reports: Field required"),
         ({"format": REPORT, "reports": [PLUGIN, {**PLUGIN, "plugin": {"path": "p", "stamped": 1}}]},
@@ -52,6 +52,7 @@ def test_the_faulty_field_is_named(value: Any, told: str) -> None:
         ),
         ('{"trust": ["a", 5], "require_stamp": 1}', "boolean (and 1 more)"),
         ('{"format": 1}', "$.format: Input should be 'envlock.policy/1'"),
+        ('{"require_stamps": true}', "$.require_stamps: there is no such key; there are format, "),
         ("[" * 100_000, "is not JSON"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Each rule alone: values in, findings out. Whether they hold in reality is tests/conformance's."""
+"""Each rule alone: values in, findings out. Whether they hold in reality is for tests/reality."""
 
 from __future__ import annotations
 
@@ -441,7 +441,7 @@ def test_numpy_matters_to_users_of_its_c_api(live: NumpyFacts | None, verdict: s
 def test_a_manifest_of_another_file(change: dict[str, Any]) -> None:
     finding = only(answers(plugin=PLUGIN.replace(**change)))
     assert (finding.rule, finding.verdict) == ("stamp-mismatch", "unsafe")
-    assert finding.remedy == "envlock stamp zero_out.so"
+    assert finding.remedy == "envlock stamp zero_out.so --env BUILD_ENVIRONMENT"
 
 
 def test_without_build_id_the_code_digest_decides() -> None:
