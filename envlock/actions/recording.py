@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 
-from ..binary.elf import ElfFile
-from ..linker.prediction import Prediction
-from ..models.dependencies import Dependencies
-from ..models.manifest import MANIFEST_FORMAT, Manifest, PluginIdentity
-from ..models.registration import Registrations
+from ..models.manifest import MANIFEST_FORMAT, Manifest
 from ..models.version import __version__
-from ..plugin.dependencies.analyse import InterfaceFacts
 from ..plugin.identity import is_runtime
 from ..plugin.manifest import encode_manifest
 from .checking import Checker
 from .live import linked_libraries, platform_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..binary.elf import ElfFile
+    from ..linker.prediction import Prediction
+    from ..models.dependencies import Dependencies
+    from ..models.manifest import PluginIdentity
+    from ..models.registration import Registrations
+    from ..plugin.dependencies.analyse import InterfaceFacts
 
 
 def build_manifest(

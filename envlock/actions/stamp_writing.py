@@ -11,7 +11,6 @@ import contextlib
 import mmap
 import os
 import stat
-from typing import Any
 
 from ..binary.elf.append import body_size, plan_append
 from ..binary.elf.file import ElfFile
@@ -22,6 +21,10 @@ from ..files.plan import Plan
 from ..files.scratch import Scratch, close
 from ..files.writing import existing, make, require_writable, take_over
 from ..models.errors import EnvlockError, FileAccessError, WriteError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Smaller libraries are copied faster than a thread is worth, in bytes.
 AHEAD_FROM = 8 << 20

@@ -7,21 +7,25 @@ after that has begun.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from ..binary.elf import ElfFile
 from ..binary.elf.append import require_plugin
 from ..binary.elf.notes import find_stamp
-from ..environment.live import Environment
 from ..models.errors import ManifestError, StampRefused, printable
-from ..models.manifest import Manifest
-from ..models.report import Report
-from ..models.shown import StampDocument
 from ..models.verdict import Verdict
-from ..plugin.dependencies.analyse import InterfaceFacts
-from ..plugin.dependencies.recompile import Command
-from ..plugin.signature.keys import PrivateKey
-from .checking import Checker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..environment.live import Environment
+    from ..models.manifest import Manifest
+    from ..models.report import Report
+    from ..models.shown import StampDocument
+    from ..plugin.dependencies.analyse import InterfaceFacts
+    from ..plugin.dependencies.recompile import Command
+    from ..plugin.signature.keys import PrivateKey
+    from .checking import Checker
 
 #: What to do about a refusal.
 REFUSED = (

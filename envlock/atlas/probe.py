@@ -10,9 +10,12 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Collection, Sequence
 
 from ..models.errors import InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 #: Headers that plugins include. One that a release lacks is left out and listed in the result.
 HEADERS = (

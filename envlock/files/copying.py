@@ -11,12 +11,15 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterator
 
 from ..models.errors import WriteError
 from .parallel import Beside
 from .plan import Plan
 from .scratch import close
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Bytes held in memory while comparing, and given to the kernel at once while copying.
 BLOCK = 1 << 20

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..models.drift import Change
-from ..models.manifest import LibstdcxxFacts, TensorFlowFacts
 from ..models.report import Unchecked
-from ..models.snapshot import Variable
 from .package_changes import package_changes
-from .sides import Facts
 from .versions import direction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..models.manifest import LibstdcxxFacts, TensorFlowFacts
+    from ..models.snapshot import Variable
+    from .sides import Facts
 
 
 def find_changes(before: Facts, after: Facts) -> tuple[list[Change], list[Unchecked]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from ..environment.live import Environment
 from ..files.parallel import Beside
 from ..models.errors import UsageError
-from ..models.snapshot import SNAPSHOT_FORMAT, NativeFacts, Snapshot
+from ..models.snapshot import SNAPSHOT_FORMAT, Snapshot
 from ..models.version import __version__
 from .fingerprint import fingerprint, part_digests
 from .integrity import find_problems
@@ -16,6 +15,12 @@ from .native import read_native
 from .packages import Installed, read_packages
 from .plugins import environment_plugins, plugin_entries
 from .variables import read_variables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..models.snapshot import NativeFacts
 
 INTEGRITY = ("none", "quick", "full")
 

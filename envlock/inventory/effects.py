@@ -8,15 +8,19 @@ unchecked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from ..models.drift import Change, Effect
-from ..models.policy import DEFAULT, PolicyFile
+from ..models.policy import DEFAULT
 from ..models.report import Finding, Report, Unchecked
 from ..models.verdict import Verdict
 from ..rules.catalogue import rule_of
-from .recorded import Plugin
-from .sides import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..models.policy import PolicyFile
+    from .recorded import Plugin
+    from .sides import Facts
 
 
 def plugin_reports(

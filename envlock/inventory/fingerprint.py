@@ -7,21 +7,24 @@ a digest must be equal on two machines that have the same environment.
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from ..models.manifest import PythonFacts
 from ..models.record import encode
-from ..models.snapshot import (
-    PARTS,
-    CondaPackage,
-    Digests,
-    NativeFacts,
-    Packages,
-    PipPackage,
-    PluginEntry,
-    Problem,
-    Variable,
-)
+from ..models.snapshot import PARTS, Digests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..models.manifest import PythonFacts
+    from ..models.snapshot import (
+        CondaPackage,
+        NativeFacts,
+        Packages,
+        PipPackage,
+        PluginEntry,
+        Problem,
+        Variable,
+    )
 
 #: Files that are not as they were installed belong to what the packages are.
 EDITED = ("modified-files", "missing-files")

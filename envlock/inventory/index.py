@@ -8,14 +8,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
 
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from ..models.errors import InputError
-from .recreating.plan import Item
 from .urls import clean_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .recreating.plan import Item
 
 DEFAULT = "https://pypi.org/simple"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from shlex import quote
 
-from ..environment.distributions import UNKNOWN, Distribution
-from ..environment.live import Environment
-from ..models.snapshot import CondaPackage, Problem
-from .packages import Installed
+from ..environment.distributions import UNKNOWN
+from ..models.snapshot import Problem
 from .versions import direction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..environment.distributions import Distribution
+    from ..environment.live import Environment
+    from ..models.snapshot import CondaPackage
+    from .packages import Installed
 
 SHOWN = 20
 _ALGORITHMS = ("sha256", "sha384", "sha512")

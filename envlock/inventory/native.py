@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 
 from ..actions.live import LIBSTDCXX, libstdcxx_facts, version_in_name
-from ..environment.live import Environment
-from ..linker.namespace import LoadedObject
-from ..linker.scope import LiveScope
-from ..linker.search import Found
 from ..models.errors import InputError
 from ..models.manifest import LibstdcxxFacts, Owner
 from ..models.snapshot import NativeFacts, NativeLibrary
-from .packages import Installed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..environment.live import Environment
+    from ..linker.namespace import LoadedObject
+    from ..linker.scope import LiveScope
+    from ..linker.search import Found
+    from .packages import Installed
 
 #: What TensorFlow's GPU builds and their plugins dlopen, by the names that releases since 2.5 use.
 CUDA_LIBRARIES = (

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
-from ..environment.conda import PrefixRecord
-from ..environment.distributions import UNKNOWN, Distribution
-from ..environment.live import Environment
+from ..environment.distributions import UNKNOWN
 from ..files.reading import plain
 from ..models.snapshot import CondaPackage, DirectUrl, Packages, PipPackage
 from .urls import clean_url, is_local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..environment.conda import PrefixRecord
+    from ..environment.distributions import Distribution
+    from ..environment.live import Environment
 
 _TAG = re.compile(r"^Tag:[ \t]*([A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+)[ \t]*$", re.M)
 _BUILD = re.compile(r"^Build:[ \t]*(\d\w*)[ \t]*$", re.M)

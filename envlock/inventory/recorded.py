@@ -11,15 +11,18 @@ from ..actions.checking import unreadable_report
 from ..atlas.collection import Known, find_installed
 from ..binary.elf import ElfFile
 from ..models.errors import InputError
-from ..models.manifest import Manifest, NumpyFacts, TensorFlowFacts
-from ..models.policy import PolicyFile
 from ..models.report import EnvironmentSummary, Report, Unchecked
 from ..plugin.facts import PluginFacts
 from ..rules.evidence import Evidence, UnknownSide
 from ..rules.judge import judge
 from ..rules.releases import MACHINE, lacking
-from ..rules.signature.verify import Verifier
-from .sides import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..models.manifest import Manifest, NumpyFacts, TensorFlowFacts
+    from ..models.policy import PolicyFile
+    from ..rules.signature.verify import Verifier
+    from .sides import Facts
 
 _LINKER = "what the dynamic linker would say"
 

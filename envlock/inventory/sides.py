@@ -12,22 +12,18 @@ from __future__ import annotations
 import os
 import re
 
-from ..environment.live import Environment
 from ..models.drift import Side
 from ..models.errors import FileAccessError, InputError
-from ..models.manifest import LibstdcxxFacts, Manifest, NumpyFacts, PythonFacts, TensorFlowFacts
 from ..models.record import encode
-from ..models.snapshot import (
-    CondaPackage,
-    NativeLibrary,
-    PipPackage,
-    PluginEntry,
-    Problem,
-    Snapshot,
-    Variable,
-)
-from .lockfiles import LockFile
-from .store import Store
+from ..models.snapshot import CondaPackage, PipPackage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..environment.live import Environment
+    from ..models.manifest import LibstdcxxFacts, Manifest, NumpyFacts, PythonFacts, TensorFlowFacts
+    from ..models.snapshot import NativeLibrary, PluginEntry, Problem, Snapshot, Variable
+    from .lockfiles import LockFile
+    from .store import Store
 
 #: Distributions that bring the `tensorflow` package; one takes the place of another.
 TENSORFLOWS = re.compile(

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 
-from ..environment.locate import EnvironmentPaths
 from ..files.reading import listing, plain
 from ..models.snapshot import PathEntry, Variable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..environment.locate import EnvironmentPaths
 
 #: Lists of folders or libraries, separated by `:`; LD_PRELOAD and LD_AUDIT by spaces too.
 PATH_LISTS = (

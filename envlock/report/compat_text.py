@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from shlex import quote
 
-from ..models.compat import CompatDocument, CompatRelease
 from ..models.errors import printable
-from .text import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..models.compat import CompatDocument, CompatRelease
+    from .text import Style
 
 
 def _reason(release: CompatRelease) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from ..models.drift import Change, DriftDocument, Effect, Side
-from ..models.report import Report
 from . import words
-from .text import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..models.drift import Change, DriftDocument, Effect, Side
+    from ..models.report import Report
+    from .text import Style
 
 WIDTH = 80
 _FOLDED = 8

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from ..models.dependencies import Dependencies
 from ..models.errors import printable
-from ..models.manifest import (
-    Compilation,
-    Library,
-    Manifest,
-    Owner,
-    PluginIdentity,
-    TensorFlowFacts,
-)
-from ..models.registration import Registrations
-from ..models.shown import ShownDocument
-from .text import Style
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..models.dependencies import Dependencies
+    from ..models.manifest import (
+        Compilation,
+        Library,
+        Manifest,
+        Owner,
+        PluginIdentity,
+        TensorFlowFacts,
+    )
+    from ..models.registration import Registrations
+    from ..models.shown import ShownDocument
+    from .text import Style
 
 WIDTH = 18
 MOST_CLASSES = 12

@@ -10,9 +10,12 @@ and `conda-lock.yml`; the kind is recognised by the content, the name only helps
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from .base import LockFile, LockFileError, Pin, Target, missing, read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["LockFile", "LockFileError", "Pin", "Target", "kind_of", "looks_like_lock", "read"]
 

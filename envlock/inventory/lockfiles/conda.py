@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ..urls import clean_url
-from .base import (
-    LockFile,
-    LockFileError,
-    Pin,
-    Target,
-    holds,
-    items,
-    missing,
-    parse_yaml,
-    string,
-    table,
-)
+from .base import LockFile, LockFileError, Pin, holds, items, missing, parse_yaml, string, table
 from .pip import parse_requirement, pin_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .base import Target
 
 _ARCHIVE = re.compile(r"(?:\.conda|\.tar\.bz2)\Z")
 #: Characters of one specification; py-rattler's parser exhausts the stack at 5,000 parentheses.

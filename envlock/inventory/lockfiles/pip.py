@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import Any
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -16,7 +14,6 @@ from .base import (
     LockFile,
     LockFileError,
     Pin,
-    Target,
     holds,
     items,
     missing,
@@ -25,6 +22,13 @@ from .base import (
     string,
     table,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from .base import Target
 
 _HASH = re.compile(r"\s--hash[= ]\s*([a-z0-9]+:[0-9a-fA-F]+)")
 _COMMENT = re.compile(r"(^|\s)#.*\Z")

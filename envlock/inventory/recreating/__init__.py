@@ -10,8 +10,11 @@ as a comment and in `left_out`.
 from __future__ import annotations
 
 from ...models.errors import UsageError
-from ..index import PackageIndex
 from .plan import Item, LeftOut, Plan, make_plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..index import PackageIndex
 
 __all__ = ["FORMATS", "Item", "LeftOut", "Plan", "Recreation", "make_plan", "write"]
 

@@ -6,9 +6,13 @@ import json
 import re
 
 from ...models.errors import UsageError
-from ...models.snapshot import CondaPackage
 from .pip import comment, left_out_lines
-from .plan import LeftOut, Plan
+from .plan import LeftOut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...models.snapshot import CondaPackage
+    from .plan import Plan
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./=<>+-]*\Z")
 _PUBLIC = re.compile(r"https://conda\.anaconda\.org/([A-Za-z0-9_.-]+)\Z")

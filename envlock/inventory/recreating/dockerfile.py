@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from ...models.errors import UsageError
-from ..index import PackageIndex
 from .conda import explicit
 from .pip import comment, left_out_lines, requirement_lines
 from .plan import LeftOut, Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..index import PackageIndex
 
 MICROMAMBA = "mambaorg/micromamba:1.5.8"
 _SAFE = re.compile(r"[A-Za-z0-9_./:,=+-]*\Z")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ...models.errors import InputError, UsageError, printable
 from ...models.versions import minor
-from ..index import IndexFile, PackageIndex
 from .plan import Item, LeftOut, Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from ..index import IndexFile, PackageIndex
 
 _BY_PIP = "pip install -r pylock.toml (pip 26.1 or later), "
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ...models.errors import UsageError
-from ...models.manifest import Manifest
-from ...models.snapshot import CondaPackage, PipPackage, Variable
-from ..sides import Facts, describe
+from ..sides import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...models.manifest import Manifest
+    from ...models.snapshot import CondaPackage, PipPackage, Variable
+    from ..sides import Facts
 
 
 class LeftOut:

@@ -8,17 +8,22 @@ fills in addresses. That works on a stripped plugin, too: functions are found by
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
 
 from ...binary.code.calls import unwind_table
 from ...binary.debug.dwarf import Dwarf
-from ...binary.elf import ElfFile
-from ...binary.elf.image import Section
 from ...binary.elf.symbols import STB_LOCAL, STB_WEAK, STT_FILE, STT_FUNC, STT_OBJECT
 from ...models.errors import InputError
 from .analyse import InterfaceFacts
 from .debuginfo import DebugFacts
-from .recompile import Command, Objects, belonging
+from .recompile import Objects, belonging
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...binary.elf import ElfFile
+    from ...binary.elf.image import Section
+    from .recompile import Command
 
 PT_LOAD, PF_X = 1, 1
 #: Shorter functions look alike.

@@ -9,14 +9,18 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Mapping
-from typing import Any
 
-from ...binary.elf import ElfFile
-from ...environment.live import Environment
 from ...models.record import ValidationError, decode
 from ...models.registration import KernelRecord, OpRecord, Registrations
 from .reading import kernel_key, read_registrations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...binary.elf import ElfFile
+    from ...environment.live import Environment
 
 #: Seconds for importing TensorFlow, and then for loading one plugin; both many times over.
 IMPORT_TIMEOUT = 180.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
 
 from ...binary.elf.dynamic import (
     DT_AUXILIARY,
@@ -32,7 +31,12 @@ from ...binary.elf.dynamic import (
 )
 from ...binary.elf.symbols import MAX_NAME
 from ...models.signature import LinkNames, LinkTables
-from .loaded import Loaded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .loaded import Loaded
 
 DT_AUDIT, DT_DEPAUDIT, DT_CONFIG = 0x6FFFFEFC, 0x6FFFFEFB, 0x6FFFFEFA
 _NAMES = (DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH)

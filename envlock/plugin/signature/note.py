@@ -9,10 +9,13 @@ and what is signed is `CONTEXT` followed by the statement.
 
 from __future__ import annotations
 
-from ...binary.elf.file import ElfFile
 from ...binary.elf.image import SHF_ALLOC, SHT_NOBITS
 from ...binary.elf.notes import OWNER, SECTION, SIGNATURE_TYPE, iter_notes
 from ...models.errors import ElfError, ManifestError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...binary.elf.file import ElfFile
 
 ALGORITHM = b"ed25519\0"
 #: Keeps a signature from being taken for one of something else.

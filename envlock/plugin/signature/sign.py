@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ...binary.elf.file import ElfFile
 from ...models.errors import ElfError
 from .keys import PrivateKey
 from .note import MAX_NOTE, SignatureNote
 from .statement import INTACT, build_statement, compare, encode_statement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ...binary.elf.file import ElfFile
 
 
 def sign(elf: ElfFile, manifest: bytes, key: PrivateKey) -> bytes:

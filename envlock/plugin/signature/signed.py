@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
-from ...binary.elf.file import ElfFile
 from ...binary.elf.notes import find_stamp
 from ...models.errors import ElfError, ManifestError
 from .note import find_signature
 from .statement import Outcome, compare, decode_statement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...binary.elf.file import ElfFile
 
 
 class Signed:

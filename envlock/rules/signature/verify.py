@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ...models.report import Finding
 from ...plugin.signature.keys import fingerprint, read_trusted, require_cryptography, verify
-from ...plugin.signature.signed import Signed
 from ...plugin.signature.statement import EDITED as EDITED_STATE
 from ...plugin.signature.statement import INTACT, Outcome
-from ..base import Rule
 from .texts import BROKEN, EDITED, MISSING, UNTRUSTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...plugin.signature.signed import Signed
+    from ..base import Rule
 
 _SIGN = "envlock stamp --sign KEY {}"
 
