@@ -135,9 +135,9 @@ def _plain(value: Any) -> Any:
     cache = re.escape(str(environments.cache_root()))
     environment = rf"{cache}/tensorflow(?:-cpu)?-(\d+)\.(\d+)[^/\s'`]*"
     text = re.sub(environment, r"/opt/tf\1\2", text)
-    text = re.sub(rf"{cache}/plugins/[^/\s]+/[^/\s]+", "/work", text)
+    text = re.sub(rf"{cache}/plugins/[^/\s]+/[^/\s]+", "/project", text)
     text = re.sub(cache, "/cache", text)
-    text = re.sub(r"/tmp/pytest-of-[^/]+/pytest-\d+/(popen-gw\d+/)?[^/\s'`,;:]+", "/work", text)
+    text = re.sub(r"/tmp/pytest-of-[^/]+/pytest-\d+/(popen-gw\d+/)?[^/\s'`,;:]+", "/project", text)
     text = text.replace(os.path.realpath(sys.prefix), "/opt/tools")
     return text.replace(sys.prefix, "/opt/tools").replace(str(Path.home()), "~")
 

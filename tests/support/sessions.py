@@ -9,7 +9,7 @@ A block of a page takes part when the first line of its fence says so:
 
 A command goes on in lines that start with `> `. In the output `...` stands for any text of a line,
 and a line of nothing else for any number of lines. All blocks of a page share one shell and one
-folder, which is shown as `/work`; `env=NAME:VERSION:copy` gives an environment that a session may
+folder, which is shown as `/project`; `env=NAME:VERSION:copy` gives an environment that a session may
 change.
 
     python -m tests.support.sessions FILE...             # says what differs
@@ -35,7 +35,7 @@ from tests.support import environments
 from tests.support.environments import TfEnvironment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SHOWN = "/work"
+SHOWN = "/project"
 FENCE = re.compile(r"^```(\w+) +([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -26,7 +26,7 @@ $ pwd; name=$(cat <<'END'
 > kept
 > END
 > )
-/work
+/project
 $ echo $name
 kept
 ```
