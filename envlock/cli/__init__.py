@@ -96,9 +96,6 @@ def script() -> None:
     import gc
     import os
 
-    from ..binary import code
-
-    code.own_process = True
     gc.set_threshold(50_000)
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _occupy()

@@ -18,7 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..atlas.link import Wants
+    from ..atlas.format import Atlas
+    from ..atlas.link import Missing, Wants
     from ..binary.elf import ElfFile
     from ..models.manifest import Manifest, PluginIdentity
     from ..models.registration import Registrations
@@ -140,6 +141,15 @@ class PluginFacts:
         from ..atlas.link import Wants
 
         return Wants(self.elf)
+
+    def missing(self, atlas: Atlas) -> dict[int, Missing]:
+        """What each release of an atlas lacks for it, by the release's index; looked up once."""
+        key = ("missing", atlas)
+        if key not in self.derived:
+            from ..atlas.link import missing
+
+            self.derived[key] = missing(self.wants, atlas)
+        return self.derived[key]  # type: ignore[no-any-return]
 
     @cached_property
     def asserts_counts(self) -> bool:

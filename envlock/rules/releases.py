@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..atlas.collection import Known
-from ..atlas.link import Missing, missing
+from ..atlas.link import Missing
 from ..models.report import EnvironmentSummary, Finding
 from ..models.verdict import worst
 from .evidence import UnknownSide
@@ -75,10 +75,7 @@ def lacking(plugin: PluginFacts, atlas: Atlas) -> dict[int, Missing]:
     """What each release of an atlas lacks, by its index; not looked at for a file that none would load."""
     if unfit(plugin) is not None:
         return {release.index: Missing([], [], []) for release in atlas.releases}
-    key = ("lacking", atlas)
-    if key not in plugin.derived:
-        plugin.derived[key] = missing(plugin.wants, atlas)
-    return plugin.derived[key]  # type: ignore[no-any-return]
+    return plugin.missing(atlas)
 
 
 def unfit(plugin: PluginFacts) -> Finding | None:

@@ -1,65 +1,33 @@
-"""Access paths in x86-64 machine code: what a stripped plugin reads through pointers.
+"""Access paths in machine code: what a stripped plugin reads through pointers.
 
-Functions are found through `.eh_frame_hdr`; each is swept once in file order. A register that was
-loaded from `[p + a]` and is then used as `[r + b]` gives the window (a, b). That is what an
-inlined accessor leaves behind: `ctx->num_inputs()` is (16, 184). Beside each window stands what
-the same function says about p: the named functions it is passed to, the one it came from.
+A register that was loaded from `[p + a]` and is then used as `[r + b]` gives the window (a, b).
+That is what an inlined accessor leaves behind: `ctx->num_inputs()` is (16, 184). Beside each
+window stands what the same function says about p: the named functions it is passed to, the one it
+came from. Each function is followed once in file order, by itself.
 """
 
 from __future__ import annotations
 
 import re
 
-from ...models.errors import DependencyMissing, ElfError
-from ..elf.dynamic import DT_JMPREL, DT_PLTRELSZ, DT_RELA, DT_RELASZ
-from ..elf.file import ElfFile
-from ..elf.image import PF_X, PT_LOAD
-from ..elf.relocations import SPARE, symbol_indices
-from .calls import function_starts
-from .x86_64 import slot
+from . import steps as s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from .call_targets import Names
+    from .steps import Reader
 
     #: (name of a function, number of the argument that the pointer is; -1: its result)
     Witness = tuple[str, int]
+    #: A pointer and what was added to it.
+    Place = tuple["Pointer", int]
 
-#: Files with more code than this are not swept: it takes seconds for each 2 MB. The largest
-#: published plugins have 7 MB.
-MAX_CODE = 16 << 20
-MAX_FUNCTION = 1 << 20
-#: Share of functions that store their first argument at once: half with -O0, none with -O1.
-SPILLING = 0.25
-
-_MEMORY = re.compile(r"\[(r\w+)(?: ([+-]) (0x[0-9a-f]+|\d+))?\]")
-_WIDTHS = {"byte": 1, "word": 2, "dword": 4, "qword": 8}
-_REGISTERS = {
-    "rax": ("rax", "eax", "ax", "al", "ah"),
-    "rbx": ("rbx", "ebx", "bx", "bl", "bh"),
-    "rcx": ("rcx", "ecx", "cx", "cl", "ch"),
-    "rdx": ("rdx", "edx", "dx", "dl", "dh"),
-    "rsi": ("rsi", "esi", "si", "sil"),
-    "rdi": ("rdi", "edi", "di", "dil"),
-    "rbp": ("rbp", "ebp", "bp", "bpl"),
-    "rsp": ("rsp", "esp", "sp", "spl"),
-    **{f"r{n}": (f"r{n}", f"r{n}d", f"r{n}w", f"r{n}b") for n in range(8, 16)},
-}
-_FULL = {part: full for full, parts in _REGISTERS.items() for part in parts}
-_ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
-_CLOBBERED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
-_NEW = "_Znwm"
+#: `operator new(unsigned long)`.
+NEW = "_Znwm"
 #: What `std::make_shared` writes at 8, both counts at once, and where it puts the object.
 _COUNTS = 0x1_0000_0001
 SHARED_AT = 16
 _CONSTRUCTOR = re.compile(r"C[12]E")
-#: Registers of less than 64 bits; what is read through one is no pointer.
-_NARROW = re.compile(
-    r"\b(e(?:[abcd]x|[sd]i|bp)|r(?:8|9|1[0-5])[dwb]|[abcd][lx]|[sd]il?|bpl?)\b(?!\])"
-)
-#: Instructions whose first operand is only written.
-_WRITES = ("mov", "lea", "set", "pop", "cvt")
-_READ_ONLY = frozenset(("cmp", "test", "push", "bt", "ucomiss", "ucomisd", "nop", "comiss"))
 _NO_WITNESS: frozenset[Witness] = frozenset()
 
 
@@ -78,7 +46,7 @@ class Pointer:
 
 
 class Code:
-    """What the machine code of a plugin shows.
+    """What the machine code of a plugin shows, as far as its functions were followed.
 
     `windows`: (a, b) -> the sets of witnesses of p, one for each different occurrence; `widths`:
     how many bytes are accessed there.
@@ -87,6 +55,9 @@ class Code:
     def __init__(self) -> None:
         self.windows: dict[tuple[int, int], set[frozenset[Witness]]] = {}
         self.widths: dict[tuple[int, int], set[int]] = {}
+        #: The windows at whose second place a pointer was loaded, or called through: the slot of a
+        #: virtual table, where a is 0.
+        self.pointers: set[tuple[int, int]] = set()
         #: (constructor or virtual table, bytes): objects that the plugin makes room for itself.
         self.allocated: set[tuple[str, int]] = set()
         #: Windows of 8 bytes of which only a part was used further: numbers, not pointers.
@@ -98,137 +69,33 @@ class Code:
         #: (offset, width in bytes) read or written directly -> the sets of witnesses of the
         #: pointer, where it has some.
         self.direct: dict[tuple[int, int], set[frozenset[Witness]]] = {}
-        self.functions = 0
-        self.spilling = 0  # functions that begin by storing their first argument on the stack
-        self.truncated = False
 
-    @property
-    def unoptimised(self) -> bool:
-        """Whether most of it looks compiled with `-O0`: pointers go through the stack there, where
-        a sweep loses them."""
-        return self.spilling > SPILLING * self.functions
-
-
-def read(elf: ElfFile) -> Code:
-    """Sweep the file's code.
-
-    Raises `DependencyMissing` where the disassembler is not installed.
-    """
-    try:
-        from capstone import CS_ARCH_X86, CS_MODE_64, Cs
-    except ImportError:
-        raise missing() from None
-    engine = Cs(CS_ARCH_X86, CS_MODE_64)
-    engine.skipdata = True
-    code = Code()
-    names = Names(elf)
-    for start, raw in _pieces(elf, code):
-        code.functions += 1
-        code.spilling += _spills(raw)
-        _Sweep(code, names, start).run(engine.disasm_lite(raw, start))
-    return code
-
-
-def missing() -> DependencyMissing:
-    """The error where there is no disassembler."""
-    return DependencyMissing(
-        "reading machine code needs the package `capstone`",
-        hint="python -m pip install capstone",
-    )
-
-
-def _spills(raw: bytes) -> bool:
-    """Whether a function sets up a frame (push %rbp; mov %rsp,%rbp) and stores %rdi in it."""
-    head = raw[:64]
-    frame = head.find(b"\x55\x48\x89\xe5", 0, 8)  # behind an endbr64
-    return frame >= 0 and head.find(b"\x48\x89\x7d", frame) >= 0
-
-
-class Names:
-    """Names of call targets: functions the file exports and stubs that jump through its GOT."""
-
-    def __init__(self, elf: ElfFile) -> None:
-        self.elf = elf
-        self.functions: dict[int, str] = {}
-        self.slots: dict[int, str] = {}
-        dynamic = elf.dynamic
-        names = {}
-        left = 4 * dynamic.string_table[1] + SPARE
-        for index in symbol_indices(elf):
-            symbol = dynamic.symbols.symbol(index)
-            names[index] = symbol.name.decode("utf-8", "replace")
-            left -= len(symbol.name)
-            if left < 0:
-                raise elf.damaged("the names of its symbols overlap each other")
-            if symbol.defined and symbol.type == 2:
-                self.functions[symbol.value] = names[index]
-        for table, length in ((DT_JMPREL, DT_PLTRELSZ), (DT_RELA, DT_RELASZ)):
-            address, size = dynamic.get(table), dynamic.get(length)
-            if not address or not size:
-                continue
-            raw = elf.read(
-                elf.offset_of(address, size, "the relocations"), size - size % 24, "relocations"
-            )
-            for place, info, _ in elf.struct("QQq").iter_unpack(raw):
-                if info >> 32 and info & 0xFFFFFFFF in (6, 7):  # GLOB_DAT, JUMP_SLOT
-                    self.slots[place] = names.get(info >> 32, "")
-        self._stubs: dict[int, str] = {}
-
-    def of(self, target: int) -> str:
-        """The name of what a call to an address ends in, empty for unnamed functions."""
-        known = self.functions.get(target)
-        if known is not None:
-            return known
-        if target not in self._stubs:
-            self._stubs[target] = self._stub(target)
-        return self._stubs[target]
-
-    def _stub(self, target: int) -> str:
-        try:
-            offset = self.elf.offset_of(target, 16, "a stub")
-        except ElfError:
-            return ""
-        place = slot(target, self.elf.data[offset : offset + 16])
-        return self.slots.get(place, "") if place is not None else ""
-
-
-def _pieces(elf: ElfFile, code: Code) -> Iterator[tuple[int, bytes]]:
-    """(address, bytes) of each function."""
-    executable = [s for s in elf.segments if s.type == PT_LOAD and s.flags & PF_X]
-    if sum(segment.filesz for segment in executable) > MAX_CODE:
-        code.truncated = True
-        return
-    starts = function_starts(elf)
-    for segment in executable:
-        end = segment.vaddr + segment.filesz
-        inside = [s for s in starts if segment.vaddr <= s < end]
-        for start, following in zip(inside, [*inside[1:], end]):
-            size = min(following - start, MAX_FUNCTION)
-            at = segment.offset + start - segment.vaddr
-            yield start, elf.read(at, size, "a function")
+    def follow(self, raw: bytes, start: int, names: Names, reader: Reader) -> None:
+        """Add what one function shows, whose code begins at address `start`."""
+        _Sweep(self, names, reader, start).run(raw, start)
 
 
 class _Sweep:
     """One function: registers and stack slots that hold known pointers."""
 
-    def __init__(self, code: Code, names: Names, start: int) -> None:
+    def __init__(self, code: Code, names: Names, reader: Reader, start: int) -> None:
         self.code = code
         self.names = names
-        # register or stack slot -> (pointer, what was added to it)
-        self.state: dict[str, tuple[Pointer, int]] = {}
-        self.stack: dict[tuple[str, int], tuple[Pointer, int]] = {}
+        self.reader = reader
+        self.state: dict[int, Place] = {}
+        self.stack: dict[tuple[int, int], Place] = {}
         self.made: list[tuple[str, Pointer, int]] = []  # by a constructor, at an offset
-        self.constants: dict[str, int] = {}
-        self.tables: dict[str, str] = {}  # register -> the virtual table that it points into
+        self.constants: dict[int, int] = {}
+        self.tables: dict[int, str] = {}  # register -> the virtual table that it points into
         self.seen: list[tuple[Pointer, int, int, int]] = []
         self.values: list[Pointer] = []  # what was loaded through a loaded pointer
         self.touched: list[tuple[Pointer, int, int]] = []
-        self.frame = False
+        self.frame = -1
         own = names.functions.get(start)
         self.first: Pointer | None = None
         self.offsets: set[int] = code.own.setdefault(own, set()) if own else set()
         self.own_windows = code.own_windows.setdefault(own, set()) if own else set()
-        for number, register in enumerate(_ARGUMENTS):
+        for number, register in enumerate(reader.ARGUMENTS):
             pointer = Pointer(None, 0)
             if own:
                 pointer.witnesses.add((own, number))
@@ -236,12 +103,9 @@ class _Sweep:
             if number == 0 and own:
                 self.first = pointer
 
-    def run(self, instructions: Iterator[tuple[int, int, str, str]]) -> None:
-        for address, size, mnemonic, operands in instructions:
-            if mnemonic == "call" or mnemonic == "jmp":
-                self._branch(mnemonic, address, size, operands)
-            elif mnemonic[0] != "j":
-                self._step(mnemonic, operands, address + size)
+    def run(self, raw: bytes, start: int) -> None:
+        """Follow the function."""
+        self._follow(raw, start)
         for name, pointer, added in self.made:
             # Alone in its room, or behind the counters of a shared pointer.
             if added == (SHARED_AT if pointer.shared else 0):
@@ -263,30 +127,113 @@ class _Sweep:
                 seen = self.code.direct.setdefault((offset, width), set())
                 seen.add(frozenset(pointer.witnesses))
 
-    def _touch(self, known: tuple[Pointer, int], offset: int, operands: str) -> None:
-        pointer, added = known
-        if pointer is self.first:
-            self.offsets.add(added + offset)
-        at = operands.find(" ptr [")
-        size = _WIDTHS.get(operands[:at].rsplit(" ", 1)[-1], 16) if at >= 0 else 8
-        self.touched.append((pointer, added + offset, size))
-        if pointer.parent is not None:
-            self.seen.append((pointer, pointer.offset, added + offset, size))
+    def _follow(self, raw: bytes, start: int) -> None:
+        state, constants, stack = self.state, self.constants, self.reader.STACK
+        for step in self.reader.steps(raw, start):
+            kind = step[0]
+            if kind == s.PART:
+                if self.values and step[1] in state:
+                    state[step[1]][0].narrowed = True
+                continue
+            if kind >= s.CALL:
+                self._branch(kind, step)
+                continue
+            register = step[1]
+            value: Place | None = None
+            if kind == s.LOAD:
+                base, offset = step[2], step[3]
+                if base in (stack, self.frame):
+                    value = self.stack.get((base, offset))
+                else:
+                    pointer, added = self._pointer_at(base, offset)
+                    value = (Pointer(pointer, added), 0)
+                    if pointer.parent is not None:
+                        self.values.append(value[0])
+            elif kind == s.STORE:
+                self._store(*step[1:])
+                continue
+            elif kind == s.ACCESS:
+                if register not in (stack, self.frame):
+                    self._at(register, step[2], step[3])
+                elif step[3] < 8 and (register, step[2]) in self.stack:
+                    self.stack[register, step[2]][0].narrowed = True
+                continue
+            elif kind == s.COPY:
+                value = state.get(step[2])
+                if register == self.reader.FRAME and step[2] == stack:
+                    self.frame = register
+            elif kind == s.ADDRESS:
+                if step[2] not in (stack, self.frame):
+                    value = self._added(self._known(step[2]), step[3])
+            elif kind == s.ADD and register in state:
+                value = self._added(state[register], step[2])
+            constants.pop(register, None)
+            if kind == s.CONSTANT:
+                constants[register] = step[2]
+            elif kind != s.ADD and self.tables:
+                self.tables.pop(register, None)
+            if kind == s.SLOT:
+                table = self.names.slots.get(step[2], "")
+                if table.startswith("_ZTV"):
+                    self.tables[register] = table
+            if value is not None:
+                state[register] = value
+            else:
+                state.pop(register, None)
 
-    def _branch(self, mnemonic: str, address: int, size: int, operands: str) -> None:
+    def _known(self, base: int) -> Place:
+        known = self.state.get(base)
+        if known is None:
+            known = self.state[base] = (Pointer(None, 0), 0)
+        return known
+
+    def _added(self, known: Place, amount: int) -> Place:
+        place = known[0], known[1] + amount
+        if known[0] is self.first:
+            self.offsets.add(place[1])
+        return place
+
+    def _at(self, base: int, offset: int, width: int) -> Place:
+        """Note an access; the pointer that it goes by, and the offset from it."""
+        pointer, added = place = self._added(self._known(base), offset)
+        self.touched.append((pointer, added, width))
+        if pointer.parent is not None:
+            self.seen.append((pointer, pointer.offset, added, width))
+        return place
+
+    def _pointer_at(self, base: int, offset: int) -> Place:
+        """Note that a pointer is loaded or called through."""
+        pointer, added = place = self._at(base, offset, 8)
+        if added == offset and pointer.parent is not None:
+            self.code.pointers.add((pointer.offset, added))
+        return place
+
+    def _store(self, base: int, offset: int, width: int, source: int, constant: int) -> None:
+        if base in (self.reader.STACK, self.frame):
+            if source in self.state:
+                self.stack[base, offset] = self.state[source]
+            else:
+                self.stack.pop((base, offset), None)
+            return
+        pointer, added = self._at(base, offset, width)
+        if not pointer.allocated:
+            return
+        # What becomes of allocated room shows by what is written at its beginning.
+        if added == 0 and source in self.tables:
+            self.made.append((self.tables[source], pointer, 0))
+        elif added == 8 and self.constants.get(source, constant) == _COUNTS:
+            pointer.shared = True
+
+    def _branch(self, kind: int, step: tuple[int, ...]) -> None:
         name = ""
-        if operands.startswith("0x"):
-            name = self.names.of(int(operands, 16))
-        elif "[" in operands:
-            match = _MEMORY.search(operands)
-            if match is not None:
-                offset = int(match[3], 0) * (-1 if match[2] == "-" else 1) if match[3] else 0
-                if match[1] == "rip":
-                    name = self.names.slots.get(address + size + offset, "")
-                elif match[1] in self.state:
-                    self._touch(self.state[match[1]], offset, operands)
+        if kind in (s.CALL, s.JUMP):
+            name = self.names.of(step[1])
+        elif kind in (s.CALL_SLOT, s.JUMP_SLOT):
+            name = self.names.slots.get(step[1], "")
+        elif kind != s.CALL_OTHER and step[1] in self.state:
+            self._pointer_at(step[1], step[2])
         if name:
-            for number, register in enumerate(_ARGUMENTS):
+            for number, register in enumerate(self.reader.ARGUMENTS):
                 known = self.state.get(register)
                 if known is None:
                     continue
@@ -294,111 +241,13 @@ class _Sweep:
                     known[0].witnesses.add((name, number))
                 if number == 0 and known[0].allocated and _CONSTRUCTOR.search(name):
                     self.made.append((name, *known))
-        if mnemonic == "call":
-            for register in _CLOBBERED:
+        if kind in (s.CALL, s.CALL_SLOT, s.CALL_THROUGH, s.CALL_OTHER):
+            for register in self.reader.CLOBBERED:
                 self.state.pop(register, None)
             result = Pointer(None, 0)
             if name:
                 result.witnesses.add((name, -1))
-            if name == _NEW and "rdi" in self.constants:
-                result.allocated = self.constants["rdi"]
+            if name == NEW and self.reader.ARGUMENTS[0] in self.constants:
+                result.allocated = self.constants[self.reader.ARGUMENTS[0]]
             self.constants.clear()
-            self.state["rax"] = (result, 0)
-
-    def _step(self, mnemonic: str, operands: str, following: int) -> None:
-        state = self.state
-        target = operands.split(",", 1)[0]
-        full = _FULL.get(target)
-        if self.values:
-            self._narrow(mnemonic, operands)
-        value: tuple[Pointer, int] | None = None
-        table = ""
-        memory = _MEMORY.search(operands) if "[" in operands else None
-        if memory is not None:
-            base = memory[1]
-            offset = int(memory[3], 0) if memory[3] else 0
-            if memory[2] == "-":
-                offset = -offset
-            if base == "rsp" or (base == "rbp" and self.frame):
-                value = self._stack(mnemonic, operands, full, (base, offset))
-            elif base == "rip":
-                if mnemonic == "mov" and full == target:
-                    table = self.names.slots.get(following + offset, "")
-            else:
-                known = state.get(base)
-                if known is None:
-                    known = state[base] = (Pointer(None, 0), 0)
-                if mnemonic == "lea":
-                    value = (known[0], known[1] + offset)
-                    if known[0] is self.first:
-                        self.offsets.add(value[1])
-                else:
-                    self._touch(known, offset, operands)
-                    if known[0].allocated and mnemonic == "mov":
-                        self._construct(known[0], known[1] + offset, operands)
-                    if mnemonic == "mov" and full == target:
-                        value = (Pointer(known[0], known[1] + offset), 0)
-                        if known[0].parent is not None:
-                            self.values.append(value[0])
-        elif mnemonic == "mov" and full is not None:
-            source = operands.rsplit(", ", 1)[-1]
-            if source == "rsp" and full == "rbp":
-                self.frame = True
-            value = state.get(source) if full == target else None
-        elif mnemonic in ("add", "sub") and full in state:
-            amount = operands.rsplit(", ", 1)[-1]
-            if amount[:1].isdigit():
-                known = state[full]
-                number = int(amount, 0)
-                value = (known[0], known[1] + (number if mnemonic == "add" else -number))
-                if known[0] is self.first:
-                    self.offsets.add(value[1])
-        if full is not None and mnemonic not in _READ_ONLY:
-            self.constants.pop(full, None)
-            if mnemonic != "add":
-                self.tables.pop(full, None)
-            if table.startswith("_ZTV"):
-                self.tables[full] = table
-            if mnemonic.startswith("mov") and operands[len(target) + 2 :][:1].isdigit():
-                self.constants[full] = int(operands[len(target) + 2 :], 0)
-            if value is not None:
-                state[full] = value
-            else:
-                state.pop(full, None)
-
-    def _construct(self, pointer: Pointer, offset: int, operands: str) -> None:
-        """Note what becomes of allocated room, by what is written at its beginning."""
-        source = operands.rsplit(", ", 1)[-1]
-        if offset == 0 and source in self.tables:
-            self.made.append((self.tables[source], pointer, 0))
-        elif offset == 8 and self.constants.get(source) == _COUNTS:
-            pointer.shared = True
-
-    def _narrow(self, mnemonic: str, operands: str) -> None:
-        """Note values of which an instruction reads a part only."""
-        found = _NARROW.search(operands)
-        if found is None:
-            return
-        left, _, right = operands.partition(", ")
-        if mnemonic == "xor" and left == right:
-            return
-        while found is not None:
-            if found.start() or not mnemonic.startswith(_WRITES):
-                known = self.state.get(_FULL.get(found[1], ""))
-                if known is not None:
-                    known[0].narrowed = True
-            found = _NARROW.search(operands, found.end())
-
-    def _stack(
-        self, mnemonic: str, operands: str, full: str | None, slot: tuple[str, int]
-    ) -> tuple[Pointer, int] | None:
-        if mnemonic != "mov":
-            return None
-        if full is not None and not operands.startswith(("byte", "word", "dword", "qword")):
-            return self.stack.get(slot)
-        source = operands.rsplit(", ", 1)[-1]
-        if source in self.state:
-            self.stack[slot] = self.state[source]
-        else:
-            self.stack.pop(slot, None)
-        return None
+            self.state[self.reader.RESULT] = (result, 0)

@@ -11,6 +11,7 @@ import re
 
 _HEAD = re.compile(r"_ZN[rVKRO]*")
 _LENGTH = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]+")
 _SPECIAL = re.compile(r"([CD])[0-9][EI]")
 _STANDARD = ("St", "Sa", "Ss", "Sb", "Si", "So", "Sd")
 _OPENERS = frozenset("INXJF")
@@ -34,6 +35,19 @@ def _past(name: str, at: int) -> tuple[int, int]:
     """Where the source name whose length stands at a place begins, and the place behind it."""
     length = _LENGTH.match(name, at)
     return (at, at) if length is None else (length.end(), length.end() + int(length[0]))
+
+
+def components(name: str) -> list[str]:
+    """Everything in a mangled name that can be read as a source name: `9Allocator`, and what else
+    stands behind a digit."""
+    found = []
+    for match in _NUMBER.finditer(name):
+        end = match.end()
+        for begin in range(match.start(), end):
+            length = name[begin:end]
+            if len(length) < 4:
+                found.append(name[begin : end + int(length)])
+    return found
 
 
 def plain_class(mangled: str) -> str:

@@ -8,17 +8,17 @@ from ...binary.code.calls import function_starts
 from ...binary.debug.classes import normalise
 from ...binary.names.templates import special_member
 from ...models.dependencies import Dependencies
-from ...models.errors import DependencyMissing, ElfError
+from ...models.errors import ElfError
 from . import code, debuginfo, imports
-from .usage import Usage
+from .usage import Differences, Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
-    from ...atlas.format import Atlas, Release
-    from ...binary.code.accesses import Code
+    from ...atlas.format import Atlas, Fact, Release
+    from ...binary.code.functions import Functions
     from ...binary.debug.classes import Layout
     from ...binary.elf import ElfFile
     from .debuginfo import DebugFacts
@@ -40,7 +40,7 @@ UNOPTIMISED = (
 COVERED = 0.5
 #: Pieces with unwind information that are no functions: the sections of linker stubs.
 STUBS = 4
-#: What is assumed to be used when neither debug information nor a disassembler can tell.
+#: What is assumed to be used when neither debug information nor machine code can tell.
 CONSERVATIVE = {
     "kernel": (
         "tensorflow::OpKernelContext",
@@ -70,7 +70,7 @@ CONSERVATIVE = {
 class InterfaceFacts:
     """Everything about a plugin that does not depend on a release; read once, judged often."""
 
-    def __init__(self, elf: ElfFile, *, disassemble: bool = True) -> None:
+    def __init__(self, elf: ElfFile, *, read_code: bool = True) -> None:
         self.limits: list[str] = []
         self.covered = False
         #: How the plugin's sources are compiled, if somebody said it: what each one's compiler
@@ -78,7 +78,8 @@ class InterfaceFacts:
         self.commands: list[tuple[Sequence[str], Sequence[str]]] = []
         self.symbols: Symbols = imports.Symbols(elf)
         self.debug: DebugFacts | None = self._read_debug(elf)
-        self.code: Code | None = self._read_code(elf) if disassemble else None
+        self._elf = elf if read_code else None
+        self._unread: list[str] = []  # about the machine code
         self.text = "\n".join(sorted(self.symbols.defined | self.symbols.imported))
         self.imports = "\n".join(sorted(self.symbols.imported))
 
@@ -91,7 +92,8 @@ class InterfaceFacts:
     def __getstate__(self) -> dict[str, Any]:
         if self.debug is not None:
             _ = self.exchanged
-        return self.__dict__
+        _ = self.machine
+        return {**self.__dict__, "_elf": None}
 
     def _read_debug(self, elf: ElfFile) -> DebugFacts | None:
         from ...binary.debug.dwarf import Dwarf
@@ -108,44 +110,40 @@ class InterfaceFacts:
         self.covered = facts.emitted >= COVERED * (total - STUBS)
         return facts
 
-    def _read_code(self, elf: ElfFile) -> Code | None:
-        if elf.machine != "x86_64":
-            self.limits.append(f"machine code: only x86_64 is read, this is {elf.machine}")
+    @cached_property
+    def machine(self) -> Functions | None:
+        """The machine code, None where it cannot be read; followed as far as somebody asked."""
+        elf = self._elf
+        if elf is None:
             return None
-        from ...binary import code as machine_code
-        from ...binary.code import accesses as machine
+        from ...binary.code.functions import READERS, Functions
 
-        try:
-            if machine_code.own_process:
-                found = machine.read(elf)
-            else:
-                from ...binary.code.apart import read_apart
-
-                found = read_apart(elf)
-        except DependencyMissing as error:
-            self.limits.append(f"machine code: {error.message}")
+        if elf.machine not in READERS:
+            self._unread.append(f"machine code: only x86_64 is read, this is {elf.machine}")
             return None
-        if found.truncated:
-            self.limits.append(f"machine code: more than {machine.MAX_CODE >> 20} MB of it")
-            return None
-        if not found.functions:
-            self.limits.append("machine code: no unwind table to find functions by")
+        found = Functions(elf)
+        if not found.starts:
+            self._unread.append("machine code: no unwind table to find functions by")
             return None
         return found
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What kept it from telling all, in words."""
-        if self.level == "code" and self.code is not None and self.code.unoptimised:
-            return (*self.limits, UNOPTIMISED)
-        return tuple(self.limits)
+        machine = self.machine
+        said = [*self.limits, *self._unread]
+        if machine is not None and machine.truncated:
+            said.append(f"machine code: there is more of it than {machine.limit >> 20} MB")
+        elif self.level == "code" and machine is not None and machine.unoptimised:
+            said.append(UNOPTIMISED)
+        return tuple(said)
 
     @property
     def level(self) -> str:
         """The kind of evidence, see `envlock.models.dependencies.EVIDENCE`."""
         if self.debug is not None and self.covered:
             return "dwarf"
-        return "code" if self.code is not None else "symbols"
+        return "code" if self.machine is not None else "symbols"
 
     def kinds(self) -> tuple[str, ...]:
         """What the plugin is: kernel, resource, lookup, dataset, c-api, or none of them."""
@@ -164,25 +162,37 @@ class InterfaceFacts:
         return tuple(sorted(found))
 
 
-def dependencies(evidence: InterfaceFacts, atlas: Atlas, release: Release) -> Dependencies:
-    """What the plugin depends on, with the values of the release it was built with."""
+def dependencies(
+    evidence: InterfaceFacts, atlas: Atlas, release: Release, against: Collection[int] | None = None
+) -> Dependencies:
+    """What the plugin depends on, with the values of the release it was built with.
+
+    `against` are the ABI tables of the atlas that it is going to be compared with: what is the
+    same in all of them is then not looked for in machine code.
+    """
     usage = Usage()
     abi = release.abi
+    shared = _sharing(evidence.imports)
+    differing = None if against is None else Differences(atlas, abi, against)
+
+    def wanted(fact: Fact) -> bool:
+        return shared(fact[1]) and (differing is None or fact in differing)
+
     own: dict[str, Layout] | None = None
     mentioned: set[str] = set()
     if evidence.debug is not None:
         unknown = debuginfo.collect(evidence.debug, atlas, abi, usage)
-        if unknown and evidence.code is not None and evidence.level == "dwarf":
-            code.collect(evidence.code, atlas, abi, usage, unknown)
+        if unknown and evidence.level == "dwarf" and evidence.machine is not None:
+            code.collect(evidence.machine, atlas, abi, usage, wanted, unknown)
         own = {normalise(name): layout for name, layout in evidence.debug.layouts.items()}
         mentioned |= evidence.debug.pointed_to
     if evidence.level != "dwarf":
-        if evidence.code is not None:
-            code.collect(evidence.code, atlas, abi, usage)
+        if evidence.machine is not None:
+            code.collect(evidence.machine, atlas, abi, usage, wanted)
         mentioned.update(code.mentioned(evidence.text, atlas))
     imports.collect(evidence.symbols, atlas, abi, usage)
-    code.collect_calls(evidence.code, mentioned, atlas, abi, usage)
-    usage.keep(lambda name: _shared(name, evidence.imports))
+    code.collect_calls(evidence.machine, mentioned, atlas, abi, usage, wanted)
+    usage.keep(shared)
     if evidence.debug is not None and evidence.level == "dwarf":
         names, returned = evidence.exchanged
         # Of a class with virtual functions, debug information mostly has the name only.
@@ -203,14 +213,21 @@ def dependencies(evidence: InterfaceFacts, atlas: Atlas, release: Release) -> De
     )
 
 
-def _shared(cls: str, imports: str) -> bool:
-    """Whether a class can be exchanged with TensorFlow, or is the plugin's own copy.
+def _sharing(imports: str) -> Callable[[str], bool]:
+    """What tells whether a class can be exchanged with TensorFlow, or is the plugin's own copy.
 
     A plugin that carries its own protobuf or re2 imports nothing of it.
     """
-    root = cls.split("::", 1)[0]
-    names = ("10tensorflow", "3tsl") if root == "tensorflow" else (f"{len(root)}{root}",)
-    return any(name in imports for name in names)
+    known: dict[str, bool] = {}
+
+    def shared(cls: str) -> bool:
+        root = cls.split("::", 1)[0]
+        if root not in known:
+            names = ("10tensorflow", "3tsl") if root == "tensorflow" else (f"{len(root)}{root}",)
+            known[root] = any(name in imports for name in names)
+        return known[root]
+
+    return shared
 
 
 def _assume(name: str, kind: str, atlas: Atlas, abi: int, usage: Usage) -> None:

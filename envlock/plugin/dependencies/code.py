@@ -8,10 +8,11 @@ from ...binary.names.templates import method_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from ...atlas.format import Atlas, Fact
-    from ...binary.code.accesses import Code, Witness
+    from ...binary.code.accesses import Witness
+    from ...binary.code.functions import Functions
     from .usage import Usage
 
 
@@ -35,22 +36,24 @@ def place(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> int | None:
     return total
 
 
-def widths_fit(widths: set[int], step: tuple[Fact, ...], atlas: Atlas, abi: int) -> bool:
-    """Whether a member can have been accessed with one of these widths, in bytes."""
+def member_kind(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> str | None:
+    """The type of the member that a step ends in, None where it ends in no member."""
     kind, cls, member = step[-1]
     shape = atlas.shape(cls, abi) if kind == "m" else None
     place = shape.members.get(member) if shape is not None else None
-    if place is None:
-        return True
-    return any(fits(width, place[2]) for width in widths)
+    return None if place is None else place[2]
+
+
+def widths_fit(widths: set[int], step: tuple[Fact, ...], atlas: Atlas, abi: int) -> bool:
+    """Whether a member can have been accessed with one of these widths, in bytes."""
+    kind = member_kind(step, atlas, abi)
+    return kind is None or any(fits(width, kind) for width in widths)
 
 
 def is_pointer(step: tuple[Fact, ...], atlas: Atlas, abi: int) -> bool:
     """Whether a step ends in a member that is a pointer in a release."""
-    kind, cls, member = step[-1]
-    shape = atlas.shape(cls, abi) if kind == "m" else None
-    place = shape.members.get(member) if shape is not None else None
-    return place is not None and place[2].endswith(("*", "&"))
+    kind = member_kind(step, atlas, abi)
+    return kind is not None and kind.endswith(("*", "&"))
 
 
 def fits(width: int, kind: str) -> bool:
@@ -58,13 +61,14 @@ def fits(width: int, kind: str) -> bool:
 
     A number may be read in part, a pointer never is; vector instructions copy several members.
     """
-    size = _size(kind)
+    size = kind_size(kind)
     if size is None or width >= 16:
         return True
     return width == size if kind.endswith(("*", "&")) else width <= size
 
 
-def _size(kind: str) -> int | None:
+def kind_size(kind: str) -> int | None:
+    """The bytes that a member of a type takes, None where the atlas does not say."""
     if kind.endswith(("*", "&")):
         return 8
     _, colon, number = kind.rpartition(":")
@@ -96,15 +100,28 @@ def supports(witnesses: frozenset[Witness], cls: str) -> bool:
 
 
 def collect(
-    code: Code, atlas: Atlas, abi: int, usage: Usage, roots: Collection[str] | None = None
+    machine: Functions,
+    atlas: Atlas,
+    abi: int,
+    usage: Usage,
+    wanted: Callable[[Fact], bool],
+    roots: Collection[str] | None = None,
 ) -> None:
     """Add the facts of every inline accessor all of whose windows stand in the plugin's code.
 
-    `roots` restricts it to accessors that start from an object of one of these classes.
+    `wanted` tells which facts matter: accessors without any are not looked for. `roots` restricts
+    it to accessors that start from an object of one of these classes.
     """
-    for windows in atlas.windows(abi):
-        if roots is not None and not any(first[0][1] in roots for first, _ in windows):
-            continue
+    accessors = [
+        windows
+        for windows in atlas.windows(abi)
+        if any(wanted(fact) for steps in windows for step in steps for fact in step)
+        and (roots is None or any(first[0][1] in roots for first, _ in windows))
+    ]
+    classes = {first[0][1] for windows in accessors for first, _ in windows}
+    machine.follow_mentions({component(cls) for cls in classes})
+    code = machine.code
+    for windows in accessors:
         places = []
         for first, second in windows:
             a, b = place(first, atlas, abi), place(second, atlas, abi)
@@ -138,26 +155,46 @@ def mentioned(names: str, atlas: Atlas) -> list[str]:
 
 
 def collect_calls(
-    code: Code | None, classes: Iterable[str], atlas: Atlas, abi: int, usage: Usage
+    machine: Functions | None,
+    classes: Iterable[str],
+    atlas: Atlas,
+    abi: int,
+    usage: Usage,
+    wanted: Callable[[Fact], bool],
 ) -> None:
-    """Add the virtual functions that the plugin can call through pointers to some classes.
+    """Add the virtual functions that the plugin can call through pointers to some classes, as far
+    as they are `wanted`.
 
     With machine code, those whose slot is called anywhere; without, all that a class declares.
     """
     moving = set(atlas.moving_tables)
+    called: list[tuple[Fact, int]] = []
     for cls in sorted(classes):
-        if cls not in moving:
-            continue
-        shape = atlas.shape(cls, abi)
+        shape = atlas.shape(cls, abi) if cls in moving else None
         if shape is None or _is_message(cls, atlas, abi):
             continue
-        for signature, slot in shape.own_slots.items():
-            if signature == "~":
-                continue
-            if code is None:
-                usage.add(("v", cls, signature), f"uses {cls}")
-            elif (0, 8 * slot) in code.windows:
-                usage.add(("v", cls, signature), f"machine code calls slot {slot}")
+        facts: list[tuple[Fact, int]] = [
+            (("v", cls, text), slot) for text, slot in shape.own_slots.items() if text != "~"
+        ]
+        called += [(fact, slot) for fact, slot in facts if wanted(fact)]
+    if machine is not None:
+        _follow_calls(machine, {8 * slot for _, slot in called})
+    for fact, slot in called:
+        if machine is None:
+            usage.add(fact, f"uses {fact[1]}")
+        elif (0, 8 * slot) in machine.code.pointers:
+            usage.add(fact, f"machine code calls slot {slot}")
+
+
+def _follow_calls(machine: Functions, offsets: set[int]) -> None:
+    """Follow functions until each of these places of a virtual table was seen in use, if one is."""
+    known = machine.code.pointers
+    missing = {offset for offset in offsets if (0, offset) not in known}
+    for start in machine.through(missing):
+        machine.follow((start,))
+        missing = {offset for offset in missing if (0, offset) not in known}
+        if not missing:
+            break
 
 
 def _is_message(cls: str, atlas: Atlas, abi: int) -> bool:

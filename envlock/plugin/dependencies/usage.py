@@ -9,7 +9,7 @@ from ...models.dependencies import ClassUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ...atlas.format import Atlas, Fact
     from ...binary.debug.classes import Layout
@@ -39,6 +39,31 @@ def resolve_members(atlas: Atlas, name: str, abi: int) -> dict[str, str]:
         member: member_value(offset, bits, kind)
         for member, (offset, bits, kind) in shape.members.items()
     }
+
+
+class Differences:
+    """Which facts are otherwise in some interfaces than in a plugin's own: no other one matters.
+
+    `tables` are the numbers of the ABI tables that it is going to be compared with.
+    """
+
+    def __init__(self, atlas: Atlas, abi: int, tables: Iterable[int]) -> None:
+        self._atlas = atlas
+        self._tables = (abi, *tables)
+        self._known: dict[Fact, bool] = {}
+
+    def __contains__(self, fact: Fact) -> bool:
+        if fact not in self._known:
+            values = [self._value(fact, abi) for abi in self._tables]
+            self._known[fact] = any(value != values[0] for value in values)
+        return self._known[fact]
+
+    def _value(self, fact: Fact, abi: int) -> object:
+        kind, cls, member = fact
+        if kind == "v":
+            return self._atlas.slots(cls, abi).get(member)
+        shape = self._atlas.shape(cls, abi) if kind == "m" else None
+        return None if shape is None else shape.members.get(member)
 
 
 class Usage:

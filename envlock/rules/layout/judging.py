@@ -221,7 +221,7 @@ def _judge_unstamped(plugin: PluginFacts, side: Side, live: Known, asserted: boo
         if not side.whole:
             return Answer(known=True)  # said once for all releases
         why = f"without a stamp nothing proves that it was built with {live.release.version}"
-        doubts = suspects.evidence.doubts if suspects.evidence is not None else ()
+        doubts = suspects.evidence.doubts if suspects.narrowed and suspects.evidence else ()
         unread = [Unchecked(what="part of the binary interface", why=text) for text in doubts]
         said = Unchecked(what="TensorFlow release", why=why + origins.words)
         return Answer(unchecked=[said, *unread])
@@ -274,8 +274,8 @@ def _possible(plugin: PluginFacts, distribution: str, live: Known | None) -> Ori
     atlas = open_atlas()
     key = ("suspects", distribution)
     if key not in plugin.derived:
-        possible, words = possible_origins(plugin, atlas, distribution)
-        plugin.derived[key] = Suspects(plugin, atlas, possible), words
+        possible, linking, words = possible_origins(plugin, atlas, distribution)
+        plugin.derived[key] = Suspects(plugin, atlas, possible, linking), words
     suspects, words = plugin.derived[key]
     own = own_build(plugin, suspects, live)
     if own is not None:
@@ -305,7 +305,6 @@ def own_build(
     added = open_added()
     if not added:
         return None
-    from ...atlas.link import missing
     from ...plugin.dependencies.analyse import dependencies
     from .suspects import fits_better
 
@@ -313,7 +312,7 @@ def own_build(
     if live is not None and not live.atlas.shipped:
         others.append((live.atlas, live.release))
     for atlas in added:
-        lacking = missing(plugin.wants, atlas)
+        lacking = plugin.missing(atlas)
         for release in atlas.releases:
             if lacking[release.index] or (live is not None and release is live.release):
                 continue
@@ -325,12 +324,12 @@ def own_build(
 
 def possible_origins(
     plugin: PluginFacts, atlas: Atlas, distribution: str
-) -> tuple[list[Release], str]:
-    """The releases that an unstamped plugin can have been built with, and in words why these."""
-    from ...atlas.link import missing
+) -> tuple[list[Release], list[Release], str]:
+    """The releases that an unstamped plugin can have been built with, all those that export what
+    it needs, and in words why these."""
     from ...plugin.dependencies.origin import candidates, find_origin
 
-    lacking = missing(plugin.wants, atlas)
+    lacking = plugin.missing(atlas)
     origin = find_origin(plugin.file)
     linking = [release for release in atlas.releases if not lacking[release.index]]
     found = candidates(linking, origin)
@@ -338,7 +337,7 @@ def possible_origins(
     words = ""
     if origin.package is not None and origin.requirement is not None:
         words = f"; {origin.package} asks for tensorflow {origin.requirement}"
-    return own or found, words
+    return own or found, linking, words
 
 
 def compiled_otherwise(

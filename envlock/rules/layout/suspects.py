@@ -26,39 +26,59 @@ class Suspects:
     """The releases that an unstamped plugin can have been built with, one an interface.
 
     `possible` are those whose exports, and whose package's requirement, allow it; `origins` those
-    of them that fit the plugin's code, oldest first.
+    of them that fit the plugin's code, oldest first. `linking` are all those that export what it
+    needs: it is compared with no other one.
     """
 
-    def __init__(self, plugin: PluginFacts, atlas: Atlas, possible: Sequence[Release]) -> None:
+    def __init__(
+        self,
+        plugin: PluginFacts,
+        atlas: Atlas,
+        possible: Sequence[Release],
+        linking: Sequence[Release],
+    ) -> None:
         self.atlas = atlas
         self.possible = list(possible)
-        self.evidence = plugin.interface if self.possible else None
         self.origins = list(possible)
-        if self.evidence is not None:
-            self.origins = narrow(self.evidence, atlas, possible)
-        self._needs: list[tuple[Release, Dependencies]] | None = None
+        self._plugin = plugin
+        #: Whether the plugin's code decided: with one interface there is nothing to decide.
+        self.narrowed = len({release.abi for release in possible}) > 1
+        if self.narrowed:
+            self.origins = narrow(plugin.interface, atlas, possible)
+        #: One release, the newest, of each interface that fits.
+        self.interfaces = tuple({release.abi: release for release in self.origins}.values())
+        self._against = sorted({release.abi for release in linking})
+        self._needs: dict[bool, list[tuple[Release, Dependencies]]] = {}
 
     @property
-    def needs(self) -> list[tuple[Release, Dependencies]]:
-        """What the plugin depends on if it was built with each of the origins."""
-        if self._needs is None:
-            newest = {release.abi: release for release in self.origins}
-            self._needs = [
-                (release, dependencies(self.evidence, self.atlas, release))
-                for release in newest.values()
-                if self.evidence is not None
+    def evidence(self) -> InterfaceFacts | None:
+        """What the plugin's code shows; None where no release is possible."""
+        return self._plugin.interface if self.possible else None
+
+    def needs(self, atlas: Atlas) -> list[tuple[Release, Dependencies]]:
+        """What the plugin depends on if it was built with each of the origins, as far as it
+        matters beside releases of an atlas."""
+        public = atlas is self.atlas
+        evidence = self.evidence
+        if public not in self._needs and evidence is not None:
+            against = self._against if public else None
+            self._needs[public] = [
+                (release, dependencies(evidence, self.atlas, release, against))
+                for release in self.interfaces
             ]
-        return self._needs
+        return self._needs.get(public, [])
 
     @property
     def only(self) -> str | None:
         """The release's number where there is but one interface that fits."""
-        return self.needs[0][0].version if len(self.needs) == 1 else None
+        return self.interfaces[0].version if len(self.interfaces) == 1 else None
 
     def against(self, atlas: Atlas, live: Release) -> tuple[list[Finding], list[Unchecked]]:
         """Findings against a release: the worst that any origin gives."""
         worst: tuple[list[Finding], list[Unchecked]] = ([], [])
-        for release, needed in self.needs:
+        if atlas is self.atlas and {release.abi for release in self.interfaces} == {live.abi}:
+            return worst  # nothing is left to compare
+        for release, needed in self.needs(atlas):
             if atlas is self.atlas and release.abi == live.abi:
                 continue
             found = compare(needed, atlas, live, release.version, (self.atlas, release))
@@ -108,7 +128,7 @@ def fits(suspects: Suspects, added: Atlas, live: Release, *, asserted: bool = Fa
             finding.verdict != Verdict.UNSAFE
             for finding in suspects.compared(one, needed, added, live)
         )
-        for one, needed in suspects.needs
+        for one, needed in suspects.needs(added)
     )
 
 
@@ -130,7 +150,7 @@ def _against(
 ) -> tuple[int, int]:
     """What speaks against a release: contradictions, then accesses that nothing in it explains."""
     found = contradictions(evidence, atlas, abi)
-    if evidence.code is None:
+    if evidence.machine is None:
         return found, 0
     # The added atlas holds every inline accessor, the public one those that moved in public.
-    return found, -explained(evidence.code, added.windows(live.abi), atlas, abi)
+    return found, -explained(evidence.machine, added.windows(live.abi), atlas, abi)

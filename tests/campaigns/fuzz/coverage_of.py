@@ -24,6 +24,8 @@ READERS = (
     "binary/debug/classes.py",
     "plugin/dependencies/imports.py",
     "binary/code/accesses.py",
+    "binary/code/functions.py",
+    "binary/code/x86_64_*.py",
     "plugin/registrations/reading.py",
     "binary/code/constructors.py",
     "registration/x86_64.py",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 
-from envlock.binary.code import accesses as machine
+from envlock.binary.code.functions import READERS, Functions
 from envlock.binary.debug import dwarf
 from envlock.binary.elf import ElfFile
 from envlock.binary.elf.append import plan_append
@@ -140,8 +140,8 @@ def code(data: bytes) -> None:
         read_registrations(elf)
         either(lambda: Symbols(elf))
         either(lambda: code_digest(elf))
-        if elf.machine == "x86_64":
-            machine.read(elf)
+        if elf.machine in READERS:
+            Functions(elf).follow_all()
 
 
 def append(data: bytes) -> None:

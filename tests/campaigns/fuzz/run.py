@@ -25,7 +25,6 @@ PACKAGES = (
     "pydantic",
     "pyelftools",
     "PyYAML",
-    "capstone",
     "hypothesis",
     "tomli",
 )

@@ -9,8 +9,8 @@ import pytest
 
 from envlock.atlas.collection import open_atlas
 from envlock.atlas.format import Atlas, Release
-from envlock.binary.code import accesses as machine
 from envlock.binary.code.accesses import Code
+from envlock.binary.code.functions import Functions
 from envlock.binary.debug.dwarf import Dwarf
 from envlock.binary.elf import ElfFile
 from envlock.models.dependencies import ClassUse, Dependencies
@@ -46,7 +46,9 @@ def swept(folder: Path, source: str) -> Code:
     path = compiled(folder, source)
     subprocess.run(["strip", str(path)], check=True)
     with ElfFile.open(path) as elf:
-        return machine.read(elf)
+        functions = Functions(elf)
+        functions.follow_all()
+        return functions.code
 
 
 class TestMachineCode:

@@ -56,19 +56,9 @@ def plugins(
     return found
 
 
-@pytest.fixture(scope="module")
-def disassembler(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with capstone alone, which the environment itself does not have."""
-    import capstone
-
-    folder = tmp_path_factory.mktemp("disassembler")
-    (folder / "capstone").symlink_to(Path(capstone.__file__).parent)
-    return folder
-
-
 @pytest.mark.parametrize("imported", [False, True], ids=["before TensorFlow", "with TensorFlow"])
 def test_nothing_new_is_mapped(
-    imported: bool, place: Place, plugins: list[Path], disassembler: Path, tmp_path: Path
+    imported: bool, place: Place, plugins: list[Path], tmp_path: Path
 ) -> None:
     # A plugin of the C interface alone is loaded by either.
     refused = [path for path in plugins if ANOTHER in path.name and "c_api" not in path.name]
@@ -77,7 +67,6 @@ def test_nothing_new_is_mapped(
         PRELUDE
         + LOOK
         + f"""
-sys.path.append({str(disassembler)!r})
 if {imported}:
     import tensorflow
 known = set(sys.modules)
@@ -94,7 +83,7 @@ demangled = [text for report in reports for finding in report.findings
 limits = sorted({{gap.why for report in reports for gap in report.unchecked
                   if "machine code" in gap.what + gap.why}})
 answer(new=sorted(mapped() - before), verdicts=verdicts, demangled=len(demangled), limits=limits,
-       imported=sorted({{"ctypes", "capstone", "subprocess"}} & (set(sys.modules) - known)),
+       imported=sorted({{"ctypes", "subprocess"}} & (set(sys.modules) - known)),
        children=open(f"/proc/self/task/{{os.getpid()}}/children").read())
 """
     )

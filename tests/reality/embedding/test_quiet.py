@@ -62,7 +62,7 @@ def changes(before, after):
 """
 
 HEAVY = """\
-{"tensorflow", "numpy", "pydantic", "packaging", "elftools", "capstone", "cryptography",
+{"tensorflow", "numpy", "pydantic", "packaging", "elftools", "cryptography",
  "logging", "dataclasses", "typing", "subprocess", "multiprocessing", "asyncio"}"""
 
 

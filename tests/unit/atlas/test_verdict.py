@@ -129,14 +129,14 @@ def test_both_directions(
     assert releases[live].run(plugin) != "7"
 
 
-def test_without_a_disassembler_the_kind_is_assumed(
+def test_without_machine_code_the_kind_is_assumed(
     releases: dict[int, Framework], atlas: Atlas, tmp_path: Path
 ) -> None:
     plugin = build(releases, 1, "reads_moved", "stripped", tmp_path)
     origin = atlas.find("9.1.0")
     assert origin is not None
     with ElfFile.open(plugin) as elf:
-        evidence = InterfaceFacts(elf, disassemble=False)
+        evidence = InterfaceFacts(elf, read_code=False)
         assert evidence.level == "symbols"
         assert dependencies(evidence, atlas, origin).evidence == "symbols"
 
@@ -156,11 +156,11 @@ def test_code_tells_the_release_of_an_unstamped_plugin(
     with ElfFile.open(plugin) as elf:
         evidence = InterfaceFacts(elf)
         found = narrow(evidence, atlas, atlas.releases)
-        suspects = Suspects(PluginFacts.of(elf), atlas, atlas.releases)
-    assert f"9.{built}.0" in [release.version for release in found]
-    other = atlas.find(f"9.{3 - built}.0")
-    assert other is not None
-    findings, _ = suspects.against(atlas, other)
+        suspects = Suspects(PluginFacts.of(elf), atlas, atlas.releases, atlas.releases)
+        assert f"9.{built}.0" in [release.version for release in found]
+        other = atlas.find(f"9.{3 - built}.0")
+        assert other is not None
+        findings, _ = suspects.against(atlas, other)
     assert any(one.verdict == "unsafe" for one in findings)
 
 
