@@ -178,7 +178,9 @@ class Checker:
         `built_here` says that it is about to be stamped for this environment.
         """
         evidence = self.collect(plugin, prediction, built_here=built_here)
-        return judge(evidence, self.policy, self._trusted)
+        report = judge(evidence, self.policy, self._trusted)
+        plugin.memory.save()
+        return report
 
     def collect(
         self, plugin: PluginFacts, prediction: Prediction | None = None, *, built_here: bool = False

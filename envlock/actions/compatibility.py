@@ -34,9 +34,11 @@ def compat(
         facts = PluginFacts.of(elf)
         document, maybe = _answer(facts, distribution)
         if maybe is None:
+            facts.memory.save()
             return document
         # Asked for itself, since an unstamped plugin is judged by what it can have been built with.
         theirs = _takers(_answer(facts, maybe)[0])
+        facts.memory.save()
     more = tuple(version for version in theirs if version not in _takers(document))
     return (
         document.replace(other=OtherDistribution(name=maybe, releases=more)) if more else document
@@ -117,7 +119,9 @@ def judge_release(
     built, unsure = _origin(plugin, distribution)
     unchecked = (*unsure, _NO_ENVIRONMENT)
     evidence = Evidence(plugin, side, link, unchecked=unchecked, built=built)
-    return judge(evidence, policy, trusted)
+    report = judge(evidence, policy, trusted)
+    plugin.memory.save()
+    return report
 
 
 def find_release(version: str, distribution: str = "tensorflow-cpu") -> tuple[Atlas, Release]:

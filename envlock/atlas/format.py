@@ -16,7 +16,7 @@ from .keys import name_key, symbol_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, Callable, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -324,6 +324,15 @@ class Atlas:
         if key not in self._shapes:
             self._shapes[key] = self._shape(name, abi)
         return self._shapes[key]
+
+    @_guarded
+    def is_same(self, name: str, tables: Iterable[int]) -> bool:
+        """Whether a class has one layout in some ABI tables; its bases are not looked at."""
+        at = self._record(b"CLSK", b"CLSR", name)
+        if at is None:
+            return True
+        _, at = _varint(self._data, at)
+        return len({self._run_value(at, abi)[0] for abi in tables}) <= 1
 
     def _shape(self, name: str, abi: int) -> Shape | None:
         at = self._record(b"CLSK", b"CLSR", name)

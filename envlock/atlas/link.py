@@ -121,22 +121,33 @@ def scope(release: Release, needed: Iterable[str]) -> int:
 
 def missing(wants: Wants, atlas: Atlas) -> dict[int, Missing]:
     """For every release, by its index: what it lacks for this plugin."""
-    memberships = [(name, atlas.membership(name)) for name in wants.symbols]
+    # Few sets of libraries export what a plugin needs: each is looked at once a release.
+    exported: dict[int, list[bytes]] = {}
+    for name in wants.symbols:
+        exported.setdefault(atlas.membership(name), []).append(name)
+    place = {name: number for number, name in enumerate(wants.symbols)}
     result = {}
     for release in atlas.releases:
         known = {library["soname"] or library["name"] for library in release.libraries}
         libraries = [n for n in wants.needed if _is_framework_library(n) and n not in known]
         visible = scope(release, wants.needed)
-        symbols, hidden = [], []
-        for name, bits in memberships:
+        symbols: list[bytes] = []
+        hidden: list[tuple[bytes, str]] = []
+        for bits, names in exported.items():
             if bits & visible:
                 continue
             owner = _exporting(release, bits)
             if owner is not None:
-                hidden.append((name.decode("utf-8", "replace"), owner))
-            elif _lacking(name, bits, wants):
-                symbols.append(name.decode("utf-8", "replace"))
-        result[release.index] = Missing(_really_missing(libraries), symbols, hidden)
+                hidden += [(name, owner) for name in names]
+            else:
+                symbols += [name for name in names if _lacking(name, bits, wants)]
+        symbols.sort(key=place.__getitem__)
+        hidden.sort(key=lambda one: place[one[0]])
+        result[release.index] = Missing(
+            _really_missing(libraries),
+            [name.decode("utf-8", "replace") for name in symbols],
+            [(name.decode("utf-8", "replace"), owner) for name, owner in hidden],
+        )
     return result
 
 

@@ -13,12 +13,13 @@ from functools import cached_property
 from ..models.errors import ElfError
 from .identity import asserts_counts, is_runtime, needs_digest, read_identity, uses_numpy_api
 from .manifest import read_embedded
+from .memory import Memory, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..atlas.format import Atlas
+    from ..atlas.format import Atlas, Release
     from ..atlas.link import Missing, Wants
     from ..binary.elf import ElfFile
     from ..models.manifest import Manifest, PluginIdentity
@@ -56,6 +57,8 @@ class PluginFacts:
         self.has_file = elf is not None
         #: What was worked out from these facts, kept by whoever worked it out; never pickled.
         self.derived: dict[Any, Any] = {}
+        #: What was worked out about these bytes by an earlier process.
+        self.memory = Memory(elf)
         if elf is None:
             self.manifest, self.stamp = manifest, "appended"
             self.is_runtime, self.uses_numpy_api, self.asserts_counts = False, None, False
@@ -151,6 +154,16 @@ class PluginFacts:
             self.derived[key] = missing(self.wants, atlas)
         return self.derived[key]  # type: ignore[no-any-return]
 
+    def linking(self, atlas: Atlas) -> list[Release]:
+        """The releases of an atlas that lack nothing that it asks for, oldest first."""
+
+        def find() -> int:
+            lacking = self.missing(atlas)
+            return sum(1 << r.index for r in atlas.releases if not lacking[r.index])
+
+        able = self.memory.number(f"linking {name_of(atlas)}", find)
+        return [release for release in atlas.releases if able >> release.index & 1]
+
     @cached_property
     def asserts_counts(self) -> bool:
         """Whether it has datasets that check their reference counts."""
@@ -169,6 +182,11 @@ class PluginFacts:
         recorded = None if self.manifest is None else self.manifest.registrations
         if recorded is not None:
             return recorded
+        from ..models.registration import Registrations
+
+        return self.memory.record("registrations", Registrations, self._read_registrations)
+
+    def _read_registrations(self) -> Registrations:
         from .registrations.reading import read_registrations
 
         return read_registrations(self.elf)
@@ -182,4 +200,4 @@ class PluginFacts:
 
     def __getstate__(self) -> dict[str, Any]:
         known = {name: getattr(self, name) for name in _READ if self.has_file}
-        return {**self.__dict__, **known, "_elf": None, "derived": {}}
+        return {**self.__dict__, **known, "_elf": None, "derived": {}, "memory": Memory(None)}

@@ -78,6 +78,11 @@ def lacking(plugin: PluginFacts, atlas: Atlas) -> dict[int, Missing]:
     return plugin.missing(atlas)
 
 
+def linking(plugin: PluginFacts, atlas: Atlas) -> list[Release]:
+    """The releases of an atlas that would load a plugin, as far as the dynamic linker decides."""
+    return [] if unfit(plugin) is not None else plugin.linking(atlas)
+
+
 def unfit(plugin: PluginFacts) -> Finding | None:
     """Why no release would load the file, whatever it needs; the atlas is of x86-64."""
     it = plugin.identity

@@ -7,7 +7,7 @@ interface fits, which is what `compat` says of it.
 from __future__ import annotations
 
 from ..models.errors import InputError
-from ..models.verdict import Verdict
+from ..models.verdict import Verdict, worst
 from ..models.versions import order
 from .installing import Place, elsewhere, pythons
 
@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..atlas.format import Release
+    from ..atlas.format import Atlas, Release
     from ..models.manifest import Manifest
     from ..models.report import Finding
     from ..plugin.facts import PluginFacts
@@ -45,11 +45,12 @@ def find_fits(plugin: PluginFacts, distribution: str) -> Fits:
     from ..atlas.collection import open_atlas
     from .layout.judging import find_origins
     from .layout.suspects import Suspects
-    from .releases import release_answers
+    from .releases import linking
 
-    found = release_answers(plugin, open_atlas(), distribution)
+    atlas = open_atlas()
+    able = linking(plugin, atlas)
     if plugin.identity.compilation.uses_c_api_only:
-        return Fits([one.release for one in found if one.verdict.works], [plugin.built_for or ""])
+        return Fits(_working(plugin, able, atlas, distribution), [plugin.built_for or ""])
     origins = find_origins(plugin, distribution)
     needed = origins.needed
     if needed is None or (isinstance(needed, Suspects) and not needed.possible):
@@ -57,7 +58,26 @@ def find_fits(plugin: PluginFacts, distribution: str) -> Fits:
     built = [origins.built] if origins.built is not None else []
     if isinstance(needed, Suspects):
         built = [release.version for release in needed.origins]
-    return Fits([one.release for one in found if one.verdict.works], built)
+    return Fits(_working(plugin, able, atlas, distribution), built)
+
+
+def _working(
+    plugin: PluginFacts, able: Iterable[Release], atlas: Atlas, distribution: str
+) -> list[Release]:
+    """Those of the releases that link whose binary interface fits as well."""
+    from .layout.judging import judge_layout
+    from .releases import ReleaseSide
+
+    known: dict[tuple[str, int], bool] = {}
+    found = []
+    for release in able:
+        key = release.version, release.abi  # two distributions of a release mostly share it
+        if key not in known:
+            answer = judge_layout(plugin, ReleaseSide(atlas, release, distribution))
+            known[key] = worst(finding.verdict for finding in answer.findings).works
+        if known[key]:
+            found.append(release)
+    return found
 
 
 def with_releases(findings: list[Finding], plugin: PluginFacts, live: Side) -> list[Finding]:

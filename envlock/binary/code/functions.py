@@ -95,8 +95,11 @@ class Functions:
         wanted = frozenset(components) - self._mentions
         self._mentions |= wanted
         if wanted:
-            chosen = self._mentioning(wanted)
-            self.follow(sorted(self.callers(chosen) | self.named(chosen)))
+            self.follow_users(self._mentioning(wanted))
+
+    def follow_users(self, wanted: Callable[[str], bool]) -> None:
+        """Add what the functions show that bear a wanted name, or call one that does."""
+        self.follow(sorted(self.callers(wanted) | self.named(wanted)))
 
     def _mentioning(self, wanted: frozenset[str]) -> Callable[[str], bool]:
         def mentions(name: str) -> bool:

@@ -40,7 +40,7 @@ def narrow(evidence: InterfaceFacts, atlas: Atlas, releases: Sequence[Release]) 
         machine = evidence.machine
         machine.follow_mentions({code.component(cls) for cls in _telling(atlas, tables)})
         moved = _Moved(atlas, tables)
-        machine.follow(sorted(machine.callers(lambda name: moved.includes(method_class(name)))))
+        machine.follow_users(lambda name: moved.includes(method_class(name)))
         told = {
             abi: _told(machine.code, atlas.windows(abi), atlas, abi)
             + _explained_members(machine.code, moved, abi)

@@ -51,12 +51,25 @@ class Differences:
         self._atlas = atlas
         self._tables = (abi, *tables)
         self._known: dict[Fact, bool] = {}
+        self._same: dict[str, bool] = {}
 
     def __contains__(self, fact: Fact) -> bool:
         if fact not in self._known:
-            values = [self._value(fact, abi) for abi in self._tables]
-            self._known[fact] = any(value != values[0] for value in values)
+            self._known[fact] = self._differs(fact)
         return self._known[fact]
+
+    def _differs(self, fact: Fact) -> bool:
+        kind, cls, _ = fact
+        if kind == "m" and self._is_same(cls):
+            return False
+        values = [self._value(fact, abi) for abi in self._tables]
+        return any(value != values[0] for value in values)
+
+    def _is_same(self, cls: str) -> bool:
+        """Whether a class itself is the same in all tables, told without reading its layouts."""
+        if cls not in self._same:
+            self._same[cls] = self._atlas.is_same(cls, self._tables)
+        return self._same[cls]
 
     def _value(self, fact: Fact, abi: int) -> object:
         kind, cls, member = fact

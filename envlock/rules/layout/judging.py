@@ -221,8 +221,9 @@ def _judge_unstamped(plugin: PluginFacts, side: Side, live: Known, asserted: boo
         if not side.whole:
             return Answer(known=True)  # said once for all releases
         why = f"without a stamp nothing proves that it was built with {live.release.version}"
-        doubts = suspects.evidence.doubts if suspects.narrowed and suspects.evidence else ()
-        unread = [Unchecked(what="part of the binary interface", why=text) for text in doubts]
+        unread = [
+            Unchecked(what="part of the binary interface", why=text) for text in suspects.doubts
+        ]
         said = Unchecked(what="TensorFlow release", why=why + origins.words)
         return Answer(unchecked=[said, *unread])
     findings, unchecked = suspects.against(live.atlas, live.release)
@@ -329,9 +330,8 @@ def possible_origins(
     it needs, and in words why these."""
     from ...plugin.dependencies.origin import candidates, find_origin
 
-    lacking = plugin.missing(atlas)
     origin = find_origin(plugin.file)
-    linking = [release for release in atlas.releases if not lacking[release.index]]
+    linking = plugin.linking(atlas)
     found = candidates(linking, origin)
     own = [release for release in found if release.distribution == distribution]
     words = ""

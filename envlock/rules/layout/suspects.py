@@ -6,10 +6,12 @@ plugin's own code fits equally well. Where all of them agree with the live one, 
 
 from __future__ import annotations
 
+from ...models.dependencies import Dependencies
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
 from ...plugin.dependencies.analyse import dependencies
 from ...plugin.dependencies.narrow import contradictions, explained, narrow
+from ...plugin.memory import name_of
 from .findings import compare
 
 TYPE_CHECKING = False
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...atlas.format import Atlas, Release
-    from ...models.dependencies import Dependencies
     from ...plugin.dependencies.analyse import InterfaceFacts
     from ...plugin.facts import PluginFacts
 
@@ -44,29 +45,51 @@ class Suspects:
         #: Whether the plugin's code decided: with one interface there is nothing to decide.
         self.narrowed = len({release.abi for release in possible}) > 1
         if self.narrowed:
-            self.origins = narrow(plugin.interface, atlas, possible)
+            self.origins = self._narrowed()
         #: One release, the newest, of each interface that fits.
         self.interfaces = tuple({release.abi: release for release in self.origins}.values())
         self._against = sorted({release.abi for release in linking})
         self._needs: dict[bool, list[tuple[Release, Dependencies]]] = {}
+
+    def _narrowed(self) -> list[Release]:
+        """Those of the possible releases that fit the plugin's code."""
+        tables = sorted({release.abi for release in self.possible})
+
+        def find() -> int:
+            found = narrow(self._plugin.interface, self.atlas, self.possible)
+            return sum(1 << abi for abi in {release.abi for release in found})
+
+        question = f"origins {name_of(self.atlas)} {tables}"
+        fitting = self._plugin.memory.number(question, find)
+        return [release for release in self.possible if fitting >> release.abi & 1]
 
     @property
     def evidence(self) -> InterfaceFacts | None:
         """What the plugin's code shows; None where no release is possible."""
         return self._plugin.interface if self.possible else None
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What kept the plugin's code from telling all, where it was asked at all."""
+        if not self.narrowed:
+            return ()
+        return self._plugin.memory.texts("doubts", lambda: self._plugin.interface.doubts)
+
     def needs(self, atlas: Atlas) -> list[tuple[Release, Dependencies]]:
         """What the plugin depends on if it was built with each of the origins, as far as it
         matters beside releases of an atlas."""
         public = atlas is self.atlas
-        evidence = self.evidence
-        if public not in self._needs and evidence is not None:
+        if public not in self._needs:
             against = self._against if public else None
-            self._needs[public] = [
-                (release, dependencies(evidence, self.atlas, release, against))
-                for release in self.interfaces
-            ]
-        return self._needs.get(public, [])
+            self._needs[public] = [(one, self._needed(one, against)) for one in self.interfaces]
+        return self._needs[public]
+
+    def _needed(self, release: Release, against: Sequence[int] | None) -> Dependencies:
+        def find() -> Dependencies:
+            return dependencies(self._plugin.interface, self.atlas, release, against)
+
+        question = f"needs {name_of(self.atlas)} {release.version} {release.abi} {against}"
+        return self._plugin.memory.record(question, Dependencies, find)
 
     @property
     def only(self) -> str | None:

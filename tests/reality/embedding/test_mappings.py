@@ -18,7 +18,7 @@ from tests.support.environments import TfEnvironment
 
 #: Extension modules of Python's own library that a check imports: files are mapped, numbers unpacked,
 #: JSON and compressed records read, sums made. Where Python was built with them inside, nothing is mapped.
-MODULES = {"_bisect", "_heapq", "_json", "_struct", "binascii", "mmap", "zlib"}
+MODULES = {"_bisect", "_blake2", "_heapq", "_json", "_struct", "binascii", "mmap", "zlib"}
 #: What of these a plugin built for another release is refused for, or not.
 KINDS = ("minimal", "resource", "dataset", "other_abi", "dependency_absent", "c_api")
 
