@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 
 from ..models.errors import UsageError
-from .common import add_compiler, add_environment, policy_of, reports_status
+from .common import (
+    add_cache,
+    add_compiler,
+    add_environment,
+    heed_cache,
+    policy_of,
+    reports_status,
+)
 from .failing import failed_reports
 from .reports import add_report_options, failing_report, write_document
 
@@ -51,6 +58,7 @@ def configure(
         "--all", action="store_true", help="list harmless findings and what is unchecked, too"
     )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add_cache(parser)
     add_report_options(parser)
 
 
@@ -87,6 +95,7 @@ def _is(output: str) -> Callable[[str], bool]:
 def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, ...]:
     from ..inventory.scan import check_many
 
+    heed_cache(arguments)
     if arguments.tensorflow and arguments.env:
         raise UsageError("`--tensorflow` and `--env` name two different things to check against")
     if arguments.tensorflow and arguments.live_headers:

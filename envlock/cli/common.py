@@ -57,6 +57,24 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """`--no-cache`."""
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="work everything out again: neither read nor write what the user's cache folder keeps "
+        "about a plugin's bytes ($ENVLOCK_NO_CACHE does the same)",
+    )
+
+
+def heed_cache(arguments: argparse.Namespace) -> None:
+    """Do what `--no-cache` asks for."""
+    if arguments.no_cache:
+        from ..files.kept import turn_off
+
+        turn_off()
+
+
 def policy_of(arguments: argparse.Namespace) -> PolicyFile:
     """The policy that the options name. Raises `PolicyError`."""
     from ..rules.policy import resolve_policy

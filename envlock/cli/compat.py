@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..report.formats import render
-from .common import add_format, emit
+from .common import add_cache, add_format, emit, heed_cache
 from .failing import failing_in_json
 
 TYPE_CHECKING = False
@@ -24,12 +24,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="which builds to judge where the two differ (default: tensorflow-cpu)",
     )
     add_format(parser)
+    add_cache(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge every release; 0 when at least one takes the plugin, 1 when none does."""
     from ..actions.compatibility import compat
 
+    heed_cache(arguments)
     with failing_in_json(arguments.format, lambda error: _failed(arguments.plugin, error)):
         answer = compat(arguments.plugin, distribution=arguments.distribution)
     emit(render(answer, arguments.format))

@@ -3,7 +3,7 @@
 They only save time. What is damaged, too large, or belongs to somebody else counts as absent; what
 cannot be written is not. Files are replaced as a whole, so that no process ever reads half of one,
 and each folder holds a few only: together at most `FOLDERS * IN_FOLDER * LIMIT` bytes.
-`$ENVLOCK_NO_CACHE` turns it off.
+`$ENVLOCK_NO_CACHE`, set to anything, turns it off.
 """
 
 from __future__ import annotations
@@ -42,9 +42,17 @@ def digest_of(data: bytes | mmap.mmap) -> str | None:
     return found
 
 
+_off: list[bool] = []
+
+
+def turn_off() -> None:
+    """Keep and read nothing from now on in this process, as the option `--no-cache` asks for."""
+    _off.append(True)
+
+
 def is_on() -> bool:
     """Whether documents are kept and read at all."""
-    return not os.environ.get(SWITCH)
+    return not _off and not os.environ.get(SWITCH)
 
 
 def read(digest: str) -> dict[str, Any] | None:

@@ -138,3 +138,10 @@ def test_the_digest_is_that_of_blake2b() -> None:
 
     for data in (b"", b"abc", bytes(100_000)):
         assert kept.digest_of(data) == blake2b(data, digest_size=16).hexdigest()
+
+
+def test_the_option_turns_it_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_off", [])
+    assert kept.is_on()
+    kept.turn_off()
+    assert not kept.is_on()
