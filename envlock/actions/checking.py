@@ -19,7 +19,6 @@ from ..rules.evidence import Evidence
 from ..rules.judge import judge
 from ..rules.policy import resolve_policy, trusted_keys
 from .live import LiveSide
-from .registering import find_registering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..linker.prediction import Prediction
     from ..linker.scope import LiveScope
+    from ..rules.evidence import Registered
 
 NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
 
@@ -189,11 +189,17 @@ class Checker:
         _ = plugin.identity  # a damaged stamp is reported before what the linker says of the file
         if prediction is None:
             prediction = self.predict(plugin.elf)
+
+        def registering() -> Registered:
+            from .registering import find_registering
+
+            return find_registering(plugin, self.environment, self.scope)
+
         return Evidence(
             plugin,
             LiveSide(self.environment, self.scope, prediction, self.atlases),
             prediction,
-            registering=lambda: find_registering(plugin, self.environment, self.scope),
+            registering=registering,
             unchecked=[Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked],
             built_here=built_here,
         )

@@ -7,7 +7,6 @@ import os
 
 from ..models.errors import InputError
 from ..models.report import Unchecked
-from ..plugin.registrations.reading import MARKS
 from ..rules.ops.rules import Registering
 
 TYPE_CHECKING = False
@@ -103,6 +102,8 @@ class Registered:
         TensorFlow needs 7 ms for its first answer about an op that it does not know (it exports
         all that it knows), and mostly the list of its own says as much.
         """
+        from ..plugin.registrations.reading import MARKS
+
         process = self._scope.process
         if process is None or not self.builtin.known:
             return False

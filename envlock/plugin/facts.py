@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..atlas.format import Atlas, Release
     from ..atlas.link import Missing, Wants
     from ..binary.elf import ElfFile
-    from ..models.manifest import Manifest, PluginIdentity
+    from ..models.manifest import Compilation, Manifest, PluginIdentity
     from ..models.registration import Registrations
     from .dependencies.analyse import InterfaceFacts
     from .signature.signed import Signed
@@ -108,13 +108,21 @@ class PluginFacts:
         remembers."""
         recorded = None if self.manifest is None else self.manifest.plugin
         if recorded is None:
-            return read_identity(self.elf)
+            from ..models.manifest import Compilation
+
+            compiled = self.memory.record("compilation", Compilation, self._read_compilation)
+            return read_identity(self.elf, compilation=compiled)
         if self._elf is None:
             return recorded
         found = read_identity(self.elf, compilation=recorded.compilation)
         if needs_digest(self.elf, recorded, found):
             return read_identity(self.elf, compilation=recorded.compilation, digest=True)
         return found
+
+    def _read_compilation(self) -> Compilation:
+        from .compilation import read_compilation
+
+        return read_compilation(self.elf)
 
     @cached_property
     def is_not_a_library(self) -> str | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from ...models.dependencies import Dependencies
 from ...models.report import Finding, Unchecked
 from ...models.verdict import Verdict
-from ...plugin.dependencies.analyse import dependencies
-from ...plugin.dependencies.narrow import contradictions, explained, narrow
 from ...plugin.memory import name_of
 from .findings import compare
 
@@ -56,6 +54,8 @@ class Suspects:
         tables = sorted({release.abi for release in self.possible})
 
         def find() -> int:
+            from ...plugin.dependencies.narrow import narrow
+
             found = narrow(self._plugin.interface, self.atlas, self.possible)
             return sum(1 << abi for abi in {release.abi for release in found})
 
@@ -86,6 +86,8 @@ class Suspects:
 
     def _needed(self, release: Release, against: Sequence[int] | None) -> Dependencies:
         def find() -> Dependencies:
+            from ...plugin.dependencies.analyse import dependencies
+
             return dependencies(self._plugin.interface, self.atlas, release, against)
 
         question = f"needs {name_of(self.atlas)} {release.version} {release.abi} {against}"
@@ -172,6 +174,8 @@ def _against(
     evidence: InterfaceFacts, atlas: Atlas, abi: int, added: Atlas, live: Release
 ) -> tuple[int, int]:
     """What speaks against a release: contradictions, then accesses that nothing in it explains."""
+    from ...plugin.dependencies.narrow import contradictions, explained
+
     found = contradictions(evidence, atlas, abi)
     if evidence.machine is None:
         return found, 0
