@@ -57,8 +57,6 @@ class PluginFacts:
         self.has_file = elf is not None
         #: What was worked out from these facts, kept by whoever worked it out; never pickled.
         self.derived: dict[Any, Any] = {}
-        #: What was worked out about these bytes by an earlier process.
-        self.memory = Memory(elf)
         if elf is None:
             self.manifest, self.stamp = manifest, "appended"
             self.is_runtime, self.uses_numpy_api, self.asserts_counts = False, None, False
@@ -77,6 +75,11 @@ class PluginFacts:
         """The open file, for those who need more of it than its facts."""
         assert self._elf is not None
         return self._elf
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What was worked out about these bytes before, perhaps by another process."""
+        return Memory(self._elf)
 
     @property
     def name(self) -> str:
@@ -208,4 +211,6 @@ class PluginFacts:
 
     def __getstate__(self) -> dict[str, Any]:
         known = {name: getattr(self, name) for name in _READ if self.has_file}
-        return {**self.__dict__, **known, "_elf": None, "derived": {}, "memory": Memory(None)}
+        state = {**self.__dict__, **known, "_elf": None, "derived": {}}
+        state.pop("memory", None)
+        return state
