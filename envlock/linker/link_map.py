@@ -121,6 +121,17 @@ class RunningProcess:
         versioned.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
         return plain, versioned
 
+    @property
+    def executable_stack(self) -> bool:
+        """Whether the main thread's stack is executable, as the kernel says (proc_pid_maps(5))."""
+        try:
+            with open("/proc/self/maps", "rb", buffering=0) as file:
+                data = file.readall() or b""
+        except OSError:
+            return False
+        line = next((one for one in data.splitlines() if one.endswith(b"[stack]")), b"")
+        return b"x" in line.split(None, 2)[1] if line else False
+
     def file_of(self, path: str) -> str | None:
         """Where the file is that was mapped under a path; None where it was deleted or replaced."""
         link = self._by_path.get(path)

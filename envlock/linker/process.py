@@ -34,13 +34,12 @@ def from_process() -> LiveScope:
 
     real, program = _program()
     interpreter = interpreter_of(program.elf)
-    pool = LibraryPool(Host.of(program.elf, interpreter.glibc))
+    host = Host.of(program.elf, interpreter.traits, _started_with("GLIBC_TUNABLES"))
+    pool = LibraryPool(host)
     pool.add(program)
     searcher = Searcher(pool, interpreter, _started_with("LD_LIBRARY_PATH"))
     main = LoadedObject(real, program, origin=os.path.dirname(real))
-    scope = LiveScope(
-        host=pool.host, interpreter=interpreter, pool=pool, searcher=searcher, main=main
-    )
+    scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
 
     def opener(path: str) -> Library | None:
         answer = pool.open(path)
@@ -61,8 +60,9 @@ def from_process() -> LiveScope:
     process.global_scope = known
     scope.make_global(scope.startup if known is None else known)
     scope.find_framework()
-    scope.tunables = _started_with("GLIBC_TUNABLES")
     scope.process = process
+    scope.note_loader()
+    host.executable_stack = process.executable_stack
     return scope
 
 

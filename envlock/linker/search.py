@@ -14,7 +14,7 @@ from ..models.errors import ElfError
 from .cache import DEFAULT_FLAGS, LinkerCache
 from .header import Rejection
 from .library import Library
-from .rtld import Interpreter, Processor, processor
+from .rtld import Interpreter, Processor, kernel, processor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Searcher:
     def processor(self) -> Processor:
         """The processor's folders, read when a folder has any."""
         if self._processor is None:
-            self._processor = processor(self.pool.host.machine_number, self.interpreter.glibc)
+            host = self.pool.host
+            self._processor = processor(host.machine_number, host.traits, host.tunables)
         return self._processor
 
     @property
@@ -124,7 +125,14 @@ class Searcher:
             if self._cache_path is not None:
                 host = self.pool.host
                 flags = DEFAULT_FLAGS.get((host.machine_number, host.bits), 3)
-                self._cache = LinkerCache.load(self._cache_path, flags, self.processor.hwcaps)
+                own, traits = self.processor, host.traits
+                self._cache = LinkerCache.load(
+                    self._cache_path,
+                    flags,
+                    own.hwcaps if traits.searches_hwcaps else (),
+                    own.hwcap_bits if traits.searches_legacy else None,
+                    kernel() if traits.checks_kernel else None,
+                )
         return self._cache  # type: ignore[return-value]
 
     def find(self, name: str, loader: LoadedObject | None, main: LoadedObject) -> Found | NotFound:
@@ -291,7 +299,7 @@ class Searcher:
                 if state.fatal is not None:
                     return None
             if variants and state.errno not in (errno.ENOENT, errno.EACCES):
-                if state.errno == errno.ENOTDIR and self.interpreter.glibc >= (2, 39):
+                if state.errno == errno.ENOTDIR and self.pool.host.traits.passes_over_files:
                     continue
                 return None
         return None
@@ -303,9 +311,10 @@ class Searcher:
         if not os.path.isdir(folder):
             return ()
         found = []
-        if os.path.isdir(folder + "glibc-hwcaps"):
+        traits = self.pool.host.traits
+        if os.path.isdir(folder + "glibc-hwcaps") and traits.searches_hwcaps:
             found = [f"{folder}glibc-hwcaps/{name}/" for name in self.processor.hwcaps]
-        if self.interpreter.glibc < (2, 37):
+        if traits.searches_legacy:
             tops = {"tls", "x86_64", "haswell", "xeon_phi", "avx512_1", "aarch64"}
             if any(os.path.isdir(folder + top) for top in tops):
                 found += [folder + name for name in self.processor.legacy]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from .header import Host
+from .header import Host, asks_for_stack
 from .library import Library, LibraryPool, open_plugin
 from .mapping import Mapper
 from .namespace import LoadedObject
@@ -106,7 +106,7 @@ def start_process(
     real = os.path.realpath(executable)
     program = open_plugin(real)
     interpreter = interpreter_of(program.elf)
-    host = Host.of(program.elf, interpreter.glibc)
+    host = Host.of(program.elf, interpreter.traits, environ.get("GLIBC_TUNABLES", ""))
     pool = LibraryPool(host)
     pool.add(program)
     main = LoadedObject(real, program, origin=os.path.dirname(real))
@@ -114,12 +114,7 @@ def start_process(
         pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path=cache_path
     )
     scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
-    scope.tunables = environ.get("GLIBC_TUNABLES", "")
-    if interpreter.glibc == (0, 0):
-        scope.unchecked.append(
-            f"`{interpreter.path or executable}` is not a readable glibc interpreter: it is "
-            "assumed to do what glibc does"
-        )
+    scope.note_loader()
     scope.namespace.add(main)
     linker = pool.open(interpreter.path) if interpreter.path else None
     if isinstance(linker, Library):
@@ -132,6 +127,12 @@ def start_process(
             preloads.append(loaded)
     _commit(scope, mapper, main, preloads, make_global=True)
     scope.startup = list(scope.namespace.objects)
+    host.executable_stack = any(
+        item.library is not None
+        and item.path != interpreter.path
+        and asks_for_stack(item.library.elf)
+        for item in scope.startup
+    )
     return scope
 
 

@@ -143,7 +143,7 @@ def static_tls(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason != "tls" or prediction.scope is None:
         return None
-    free = prediction.scope.static_tls_free
+    free = prediction.scope.static_tls.free
     return static_tls.finding(
         subject=case.name,
         live=f"about {plural(free, 'byte')} left",

@@ -13,6 +13,7 @@ from envlock.binary.elf.file import ElfFile
 from envlock.binary.elf.symbols import sysv_hash
 from envlock.linker.resolve import predict
 from envlock.linker.simulate import build_scope
+from envlock.linker.traits import Traits
 from envlock.models.manifest import HeaderVersions, PluginIdentity
 from envlock.models.report import Finding
 from envlock.models.verdict import VERDICTS
@@ -134,7 +135,7 @@ def program(kit: Kit) -> Path:
 
 
 def executable_stack(kit: Kit) -> Path:
-    kit.host_changes["glibc"] = (2, 41)
+    kit.host_changes["traits"] = Traits.of_release((2, 41))
     return kit.plugin(flags=["-Wl,-z,execstack"])
 
 
