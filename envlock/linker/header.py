@@ -110,7 +110,8 @@ class Host:
     @classmethod
     def of(cls, elf: ElfFile, traits: Traits, tunables: str = "") -> Host:
         """The host that runs this executable; `tunables` is its GLIBC_TUNABLES."""
-        return cls(elf.bits, elf.byte_order, elf.machine_number, traits, Tunables(tunables))
+        heard = Tunables(tunables, traits.strict_tunables) if tunables else Tunables()
+        return cls(elf.bits, elf.byte_order, elf.machine_number, traits, heard)
 
     @property
     def refuses_executable_stack(self) -> bool:

@@ -29,8 +29,14 @@ _X86_LEVELS = (
     ("x86-64-v3", 4, ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")),
     ("x86-64-v2", 2, ("cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3")),
 )
-#: What the tunable glibc.cpu.hwcaps calls otherwise than the kernel does, in small letters.
-_FLAG_OF = {"LZCNT": "abm", "SSE3": "pni", "CMPXCHG16B": "cx16"}
+#: What the tunable glibc.cpu.hwcaps can take away of the above, and what the kernel calls it.
+_FLAG_OF = {
+    **{name: name.lower() for name in ("AVX", "AVX2", "BMI1", "BMI2", "FMA", "MOVBE", "POPCNT")},
+    **{name: name.lower() for name in ("SSSE3", "SSE4_1", "SSE4_2", "AVX512F")},
+    **{f"AVX512{name}": f"avx512{name.lower()}" for name in ("BW", "CD", "DQ", "ER", "PF", "VL")},
+    "LZCNT": "abm",
+}
+_USABLE = frozenset(("AVX", "AVX2", "FMA", "AVX512F", "AVX512DQ"))
 #: sysdeps/x86/dl-hwcap.h up to 2.36: HWCAP_X86_64, HWCAP_X86_AVX512_1, and _DL_FIRST_PLATFORM (48)
 #: with the places in _dl_x86_platforms.
 _HWCAP_X86_64, _HWCAP_AVX512_1 = 1 << 1, 1 << 2
@@ -148,7 +154,7 @@ def processor(machine_number: int, traits: Traits, tunables: Tunables) -> Proces
         level |= bit
     # The level is worked out before the tunables are heard, folders and platform behind them.
     off = tunables.without("glibc.cpu.hwcaps")
-    flags -= {_FLAG_OF.get(name, name.lower()) for name in off}
+    flags -= {flag for name, flag in _FLAG_OF.items() if _called(name, traits) in off}
     hwcaps: list[str] = []
     for name, _, needed in reversed(_X86_LEVELS):
         if not flags.issuperset(needed):
@@ -170,6 +176,10 @@ def processor(machine_number: int, traits: Traits, tunables: Tunables) -> Proces
     bits |= _PLATFORM_BITS.get(platform, 0)
     legacy = _power_set([*capabilities, platform, "tls"], traits)
     return Processor(tuple(hwcaps), level, platform, legacy, bits)
+
+
+def _called(name: str, traits: Traits) -> str:
+    return f"{name}_Usable" if traits.usable_names and name in _USABLE else name
 
 
 def _power_set(names: list[str], traits: Traits) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def start_process(
     program = open_plugin(real)
     interpreter = interpreter_of(program.elf)
     host = Host.of(program.elf, interpreter.traits, environ.get("GLIBC_TUNABLES", ""))
+    host.executable_stack = True  # what is there at the start may still ask for one
     pool = LibraryPool(host)
     pool.add(program)
     main = LoadedObject(real, program, origin=os.path.dirname(real))

@@ -161,6 +161,19 @@ class Traits:
         """The order of relocation is `_dl_sort_maps_dfs`' (2.35, glibc.rtld.dynamic_sort=2)."""
         return self._since((2, 35), b"glibc.rtld.dynamic_sort")
 
+    # Tunables.
+
+    @property
+    def strict_tunables(self) -> bool:
+        """What is wrong in GLIBC_TUNABLES is not heard (2.39)."""
+        return self._since((2, 39), b"invalid GLIBC_TUNABLES")
+
+    @property
+    def usable_names(self) -> bool:
+        """glibc.cpu.hwcaps calls the features that the system must support AVX2_Usable (until
+        2.33)."""
+        return self._until((2, 33), b"AVX2_Usable")
+
     # Thread-local storage.
 
     @property
