@@ -6,6 +6,7 @@ import os
 import re
 
 from ..binary.elf import ElfFile
+from ..binary.libc import UNKNOWN, is_musl, read, release_of
 from ..files import reading as files
 from ..models.errors import InputError
 from ..models.manifest import PlatformFacts
@@ -19,7 +20,7 @@ def read_platform(executable: str) -> PlatformFacts:
     """Machine and C library of a Python executable; libstdc++ is the linker's to find.
 
     The C library is the one whose dynamic linker the executable names (PT_INTERP). "glibc" comes
-    with the version that it defines up to, as gnu_get_libc_version() returns.
+    with its release, as gnu_get_libc_version() returns it.
     """
     try:
         with ElfFile.open(executable) as elf:
@@ -55,18 +56,14 @@ def _libc(loader: str | None) -> tuple[str | None, str | None]:
     """Kind and version of the C library that belongs to a dynamic linker."""
     if loader is None or not os.path.exists(loader):
         return None, None
-    if os.path.basename(loader).startswith("ld-musl"):
+    if is_musl(loader):
         return "musl", _musl_version(loader)
     real = os.path.realpath(loader)
     own = _own_glibc()
     if own is not None and real == _own_loader():
         return "glibc", own
-    try:
-        with ElfFile.open(os.path.join(os.path.dirname(real), "libc.so.6")) as elf:
-            defined = elf.dynamic.version_definitions.names
-    except InputError:
-        return "glibc", None
-    return "glibc", highest(defined, b"GLIBC_")
+    release = release_of(real, read(real))
+    return "glibc", None if release == UNKNOWN else f"{release[0]}.{release[1]}"
 
 
 def _own_glibc() -> str | None:

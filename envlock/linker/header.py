@@ -324,7 +324,7 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
     if flags & DF_1_PIE and traits.refuses_pie:
         text = "cannot dynamically load position-independent executable"
         return Rejection("refused", "flags", text, by_path=False)
-    if flags & DF_1_NOOPEN:
+    if flags & DF_1_NOOPEN and traits.refuses_noopen:
         return Rejection("refused", "flags", "shared object cannot be dlopen()ed", by_path=False)
     if traits.refuses_executable_stack and asks_for_stack(elf) and host.refuses_executable_stack:
         text = "cannot enable executable stack as shared object requires"

@@ -95,7 +95,7 @@ class RunningProcess:
         if self._told_by_files:
             return False
         plain, versioned = self._dlsym
-        if version is None:
+        if version is None or versioned is None:
             return plain(None, name) is not None
         return versioned(None, name, version) is not None
 
@@ -109,14 +109,18 @@ class RunningProcess:
         )
 
     @functools.cached_property
-    def _dlsym(self) -> tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer]:
+    def _dlsym(self) -> tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer | None]:
         import ctypes
 
         process = ctypes.CDLL(None)
         plain: ctypes._NamedFuncPointer = process.dlsym
         plain.restype = ctypes.c_void_p
         plain.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-        versioned: ctypes._NamedFuncPointer = process.dlvsym
+        try:
+            versioned: ctypes._NamedFuncPointer | None = process.dlvsym
+        except AttributeError:  # musl knows no versions
+            return plain, None
+        assert versioned is not None
         versioned.restype = ctypes.c_void_p
         versioned.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
         return plain, versioned
@@ -199,7 +203,7 @@ def read_link_map() -> list[Link]:
 
 
 def _read_chain() -> list[Link]:
-    found = []
+    found: list[Link] = []
     with _Reader() as memory:
         address = _first_link(memory)
         for _ in range(MAX_OBJECTS):
@@ -210,6 +214,7 @@ def _read_chain() -> list[Link]:
             path = os.fsdecode(_string(memory, name)) if name else ""
             # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
             if not path.startswith("linux-"):
+                path = path if found else ""  # musl's first one has the program's name
                 found.append(Link(here, base, path, dynamic, *_strings(memory, base, dynamic)))
     return found
 

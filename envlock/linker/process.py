@@ -26,18 +26,18 @@ EXECUTABLE = "/proc/self/exe"
 
 def from_process() -> LiveScope:
     """The scope of this very process. Raises `EnvironmentUnreadable` where it cannot be had."""
+    from .cache import PATH as CACHE
     from .header import Host
     from .library import Library, LibraryPool
     from .rtld import interpreter_of
-    from .scope import LiveScope
-    from .search import Searcher
+    from .scope import LiveScope, searcher_for
 
     real, program = _program()
     interpreter = interpreter_of(program.elf)
     host = Host.of(program.elf, interpreter.traits, _started_with("GLIBC_TUNABLES"))
     pool = LibraryPool(host)
     pool.add(program)
-    searcher = Searcher(pool, interpreter, _started_with("LD_LIBRARY_PATH"))
+    searcher = searcher_for(pool, interpreter, _started_with("LD_LIBRARY_PATH"), CACHE)
     main = LoadedObject(real, program, origin=os.path.dirname(real))
     scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
 
@@ -53,7 +53,10 @@ def from_process() -> LiveScope:
         # A relative path is meant as seen from the folder in which it was opened.
         file = link.path if link.path.startswith("/") else process.file_of(link.path)
         loaded = LoadedObject(link.path, opener=opener, soname=link.soname, file=file)
-        scope.namespace.add(loaded)
+        if link.path == interpreter.path:
+            scope.add_loader(loaded)
+        else:
+            scope.namespace.add(loaded)
         objects[link.address] = loaded
     scope.startup = _startup(scope)
     known = _global_scope(chain, objects, interpreter.path)

@@ -164,12 +164,22 @@ class _Opening:
         if mapped.fatal is not None:
             prediction.fail(*mapped.fatal)
         new = [item for item in mapped.search_list if item.new]
-        for item in new:
-            self._check_versions(item)
+        if self.traits.musl:
+            self._look_at_libc()
+        else:
+            for item in new:
+                self._check_versions(item)
         order = relocation_order(mapped.search_list, self.root, self.scope.host.sorts_depth_first)
         if self.traits.checks_processor:
             self._check_isa(order)
         self._relocate(order, mapped.search_list)
+
+    def _look_at_libc(self) -> None:
+        """A library that was linked against glibc, in a process on musl."""
+        from .musl import linked_to_glibc
+
+        root = self.root.library
+        self.prediction.other_libc = root is not None and linked_to_glibc(root)
 
     def _check_versions(self, item: LoadedObject) -> None:
         """`_dl_check_map_versions` for one object."""
@@ -300,7 +310,7 @@ class _Opening:
                 prediction.unchecked += (
                     f"`{item.path}` calls {_text(symbol.name)} itself; what it opens is not seen",
                 )
-            version = _version_of(library, index)
+            version = None if self.traits.musl else _version_of(library, index)
             if version is not None and self.bare and (item.path, version.file) in self.bare:
                 self._check_bare(item, symbol.name, version, shared)
             if (
@@ -329,11 +339,18 @@ class _Opening:
                 continue
             known.add(index)
             missing.append(_missing(symbol.name, version, item.path))
-            suffix = f", version {_text(version.name)}" if version is not None else ""
-            text = f"{item.path}: undefined symbol: {_text(symbol.name)}{suffix}"
-            prediction.fail("refused", "symbol", text)
+            prediction.fail("refused", "symbol", self._undefined(item, symbol.name, version))
         if relocations.static_tls:
             self._check_static_tls(item, library, shared)
+
+    def _undefined(self, item: LoadedObject, name: bytes, version: Version | None) -> str:
+        """What dlerror says of a symbol that nothing defines."""
+        if self.traits.musl:
+            from .musl import missing_symbol
+
+            return missing_symbol(item.path, _text(name))
+        suffix = f", version {_text(version.name)}" if version is not None else ""
+        return f"{item.path}: undefined symbol: {_text(name)}{suffix}"
 
     def _absent(
         self, name: bytes, version: Version, binding_class: int, scope: LookupScope

@@ -29,6 +29,8 @@ _X86_LEVELS = (
     ("x86-64-v3", 4, ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")),
     ("x86-64-v2", 2, ("cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3")),
 )
+_HASWELL = ("avx2", "bmi1", "bmi2", "movbe", "popcnt", "fma")
+_AVX512_1 = ("avx512cd", "avx512bw", "avx512dq", "avx512vl")
 #: What the tunable glibc.cpu.hwcaps can take away of the above, and what the kernel calls it.
 _FLAG_OF = {
     **{name: name.lower() for name in ("AVX", "AVX2", "BMI1", "BMI2", "FMA", "MOVBE", "POPCNT")},
@@ -166,9 +168,9 @@ def processor(machine_number: int, traits: Traits, tunables: Tunables) -> Proces
     if vendor == "GenuineIntel":
         if flags.issuperset(("avx512cd", "avx512er", "avx512pf")):
             platform = "xeon_phi"
-        elif flags.issuperset(("avx2", "bmi1", "bmi2", "abm", "movbe", "popcnt", "fma")):
+        elif flags.issuperset((*_HASWELL, "vmx" if traits.takes_vmx_for_lzcnt else "abm")):
             platform = "haswell"
-        if flags.issuperset(("avx512cd", "avx512bw", "avx512dq", "avx512vl")):
+        if traits.avx512_folders and flags.issuperset(_AVX512_1):
             capabilities.append("avx512_1")
             bits |= _HWCAP_AVX512_1
         if not traits.haswell:

@@ -32,6 +32,19 @@ FRAMEWORK = ("libtensorflow_framework.so", "libtensorflow_cc.so", "_pywrap_tenso
 MOST_LOOKUPS = 64
 
 
+def searcher_for(
+    pool: LibraryPool, interpreter: Interpreter, library_path: str, cache_path: str | None
+) -> Searcher:
+    """What finds libraries as this interpreter does."""
+    from .search import Searcher
+
+    if interpreter.traits.musl:
+        from .musl import MuslSearcher
+
+        return MuslSearcher(pool, interpreter, library_path, None)
+    return Searcher(pool, interpreter, library_path, cache_path)
+
+
 class LiveScope:
     """A process as dlopen finds it.
 
@@ -96,6 +109,15 @@ class LiveScope:
         ]
         # libtensorflow_framework first: most of what plugins use is there.
         self.framework = sorted(found, key=lambda item: "libtensorflow_framework" not in item.path)
+
+    def add_loader(self, loaded: LoadedObject) -> None:
+        """Add the dynamic linker itself, which is the C library too where it is musl's."""
+        names: tuple[str, ...] = ()
+        if self.interpreter.traits.musl:
+            from .musl import OWN_NAMES
+
+            names = OWN_NAMES
+        self.namespace.add(loaded, *names)
 
     def note_loader(self) -> None:
         """Say under `unchecked` where it is not known which loader this is."""

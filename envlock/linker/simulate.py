@@ -18,8 +18,8 @@ from .library import Library, LibraryPool, open_plugin
 from .mapping import Mapper
 from .namespace import LoadedObject
 from .rtld import interpreter_of
-from .scope import LiveScope
-from .search import Found, NotFound, Searcher
+from .scope import LiveScope, searcher_for
+from .search import Found, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,15 +111,13 @@ def start_process(
     pool = LibraryPool(host)
     pool.add(program)
     main = LoadedObject(real, program, origin=os.path.dirname(real))
-    searcher = Searcher(
-        pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path=cache_path
-    )
+    searcher = searcher_for(pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path)
     scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
     scope.note_loader()
     scope.namespace.add(main)
     linker = pool.open(interpreter.path) if interpreter.path else None
     if isinstance(linker, Library):
-        scope.namespace.add(LoadedObject(interpreter.path, linker))
+        scope.add_loader(LoadedObject(interpreter.path, linker))
     mapper = Mapper(scope.namespace, searcher, main)
     preloads = []
     for name in environ.get("LD_PRELOAD", "").replace(":", " ").split():

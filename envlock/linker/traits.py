@@ -11,18 +11,10 @@ The next difference between loaders is one property of `Traits`.
 
 from __future__ import annotations
 
-import os
-import re
+from ..binary.libc import UNKNOWN, is_musl, release_of
 
 #: An ld.so without a release to be found is taken for this one; no other release is nearer to all.
 PRESUMED = (2, 36)
-#: The oldest release that has its banner in ld.so is 2.33; libc.so.6 has had it all along.
-_BANNER = re.compile(rb" release version (\d{1,3})\.(\d{1,3})")
-#: The file behind /lib64/ld-linux-x86-64.so.2 until 2.33.
-_FILE_NAME = re.compile(r"ld-(\d{1,3})\.(\d{1,3})(?:\.\d+)?\.so$")
-#: libc.so.6 is some 2 MB.
-_MAX_LIBC = 64 << 20
-_UNKNOWN = (0, 0)
 
 
 class Traits:
@@ -49,8 +41,8 @@ class Traits:
     def of_file(cls, path: str, data: bytes) -> Traits:
         """What the ld.so in a file does; `data` is what is in it."""
         if is_musl(path):
-            return cls(_UNKNOWN, data, "musl")
-        return cls(_release(path, data), data)
+            return cls(UNKNOWN, data, "musl")
+        return cls(release_of(path, data), data)
 
     @property
     def musl(self) -> bool:
@@ -65,13 +57,17 @@ class Traits:
         return known
 
     def _since(self, release: tuple[int, int], text: bytes = b"") -> bool:
-        """Whether it has what came with a release and a text."""
+        """Whether it has what came with a release and a text; nothing of glibc's is musl's."""
+        if self.musl:
+            return False
         if text and self._data:
             return self.says(text)
-        return (self.release if self.release != _UNKNOWN else PRESUMED) >= release
+        return (self.release if self.release != UNKNOWN else PRESUMED) >= release
 
     def _until(self, release: tuple[int, int], text: bytes = b"") -> bool:
         """Whether it still has what went with a release, and with it a text."""
+        if self.musl:
+            return False
         if text and self._data:
             return self.says(text)
         return not self._since(release)
@@ -98,7 +94,17 @@ class Traits:
     @property
     def haswell(self) -> bool:
         """$PLATFORM is `haswell` or `xeon_phi` on such processors of Intel's."""
-        return not self._data or self.says(b"\0haswell\0")
+        return not self.musl and (not self._data or self.says(b"\0haswell\0"))
+
+    @property
+    def takes_vmx_for_lzcnt(self) -> bool:
+        """Where `haswell` asks for LZCNT, another bit is looked at (2.26 and 2.27, bug 23709)."""
+        return (2, 26) <= self.release < (2, 28)
+
+    @property
+    def avx512_folders(self) -> bool:
+        """Folders avx512_1/ (2.26)."""
+        return self._since((2, 26), b"avx512_1")
 
     # What it takes.
 
@@ -116,6 +122,11 @@ class Traits:
     def gnu_abi_versions(self) -> int:
         """EI_ABIVERSION of an ELFOSABI_GNU file is below this (LIBC_ABI_MAX; one more in 2.28)."""
         return 4 if self._since((2, 28)) else 3
+
+    @property
+    def refuses_noopen(self) -> bool:
+        """DF_1_NOOPEN."""
+        return not self.musl
 
     @property
     def refuses_pie(self) -> bool:
@@ -154,7 +165,9 @@ class Traits:
     @property
     def comma_before_version(self) -> bool:
         """`symbol f, version V1 not defined in file`; without the comma since 2.27."""
-        return not self._since((2, 27), b"symbol %s version %s not defined in file")
+        return self.insists_on_file and not self._since(
+            (2, 27), b"symbol %s version %s not defined in file"
+        )
 
     @property
     def sorts_depth_first(self) -> bool:
@@ -190,28 +203,3 @@ class Traits:
     def rseq_in_tls(self) -> bool:
         """The rseq area is part of static TLS, behind the libraries' blocks (2.41)."""
         return self._since((2, 41))
-
-
-def is_musl(path: str) -> bool:
-    """Whether a program interpreter is musl's, by its name: /lib/ld-musl-x86_64.so.1."""
-    return os.path.basename(path).startswith("ld-musl")
-
-
-def _release(path: str, data: bytes) -> tuple[int, int]:
-    """ld.so's banner, else its file name, else the banner of the libc.so.6 beside it."""
-    at = data.find(b" release version ")
-    found = None if at < 0 else _BANNER.match(data, at)
-    if found is not None:
-        return int(found[1]), int(found[2])
-    path = os.path.realpath(path)
-    named = _FILE_NAME.search(path)
-    if named is not None:
-        return int(named[1]), int(named[2])
-    try:
-        with open(os.path.join(os.path.dirname(path), "libc.so.6"), "rb", buffering=0) as file:
-            text = file.read(_MAX_LIBC) or b""
-    except (OSError, ValueError):
-        return _UNKNOWN
-    at = text.find(b" release version ")
-    found = None if at < 0 else _BANNER.match(text, at)
-    return _UNKNOWN if found is None else (int(found[1]), int(found[2]))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from envlock.binary.elf.file import ElfFile
 from envlock.binary.elf.image import PT_LOAD
+from envlock.binary.elf.symbols import sysv_hash
 from tests.unit.linker.workshop import Workshop
 
 F = "int f(void) { return 1; }"
@@ -81,7 +82,7 @@ def _alignment(align: int) -> Build:
 
 def _kernel(major: int) -> str:
     return (
-        '__asm__(".section .note.ABI-tag,\\"a\\"\\n.long 4,16,1\\n.asciz \\"GNU\\"\\n'
+        '__asm__(".section .note.ABI-tag,\\"a\\"\\n.balign 4\\n.long 4,16,1\\n.asciz \\"GNU\\"\\n'
         f'.long 0,{major},0,0\\n.previous");'
     )
 
@@ -130,19 +131,26 @@ def _version_missing(b: Bench) -> Path:
 
 
 def _relr(source: str, libc: bool) -> Build:
-    """DT_RELR, without a need of GLIBC_ABI_DT_RELR; `libc`: it needs another version of libc."""
+    """DT_RELR, without a need of GLIBC_ABI_DT_RELR; `libc`: it needs another version of libc.
+
+    The linker adds that need wherever libc is linked in; it is made a second need of GLIBC_2.2.5.
+    """
 
     def build(b: Bench) -> Path:
-        needs = []
-        if libc:
-            script = "GLIBC_2.2.5 { global: getpid; local: *; };"
-            code = "int getpid(void) { return 1; }"
-            needs = [b.lib("stub/libc.so.6", code, soname="libc.so.6", versions=script)]
-            source_ = source + "int getpid(void); int h(void) { return getpid(); }"
-        else:
-            source_ = source
         flags = ["-Wl,-z,pack-relative-relocs"]
-        return b.lib("plugin.so", source_, needs, flags=flags)
+        if not libc:
+            return b.lib("plugin.so", source, flags=flags)
+        calls = "int getpid(void); int h(void) { return getpid(); }"
+        plugin = b.lib("plugin.so", source + calls, flags=[*flags, "-nostartfiles"], libc=True)
+        data = plugin.read_bytes()
+        # Elf64_Vernaux: vna_hash, vna_flags, vna_other, vna_name, vna_next.
+        wanted, other = (
+            data.find(struct.pack("<I", sysv_hash(name)))
+            for name in (b"GLIBC_ABI_DT_RELR", b"GLIBC_2.2.5")
+        )
+        assert min(wanted, other) > 0
+        hashed, name = data[other : other + 4], data[other + 8 : other + 12]
+        return b.patched(plugin, (wanted, hashed), (wanted + 8, name))
 
     return build
 

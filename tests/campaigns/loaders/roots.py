@@ -45,16 +45,33 @@ def available() -> list[str]:
     return sorted(found, key=lambda suite: version(folder(suite)))
 
 
+def libraries(root: Path) -> Path:
+    """The folder with the root's libc.so.6."""
+    for place in ("usr/lib", "lib"):
+        for libc in (root / place).glob("*-linux-gnu/libc.so.6"):
+            return libc.parent
+    raise CannotMake(f"`{root}` has no libc.so.6")
+
+
 def version(root: Path) -> tuple[int, ...]:
     """The release of the root's glibc, as its own libc.so.6 says it."""
-    for place in ("usr/lib", "lib"):
-        for libc in root.glob(f"{place}/*-linux-gnu/libc.so.6"):
-            path = root / place / libc.parent.name / os.path.basename(os.path.realpath(libc))
-            data = path.read_bytes()
-            at = data.find(b"release version ")
-            if at >= 0:
-                return tuple(int(n) for n in data[at + 16 : at + 21].rstrip(b".,").split(b"."))
-    return (0,)
+    data = (libraries(root) / "libc.so.6").read_bytes()
+    at = data.find(b"release version ")
+    return tuple(int(n) for n in data[at + 16 : at + 20].split(b"."))
+
+
+def python(root: Path) -> tuple[int, ...]:
+    """The version of the root's Python, by the name of its file."""
+    name = os.path.basename(os.readlink(root / "usr/bin/python3"))
+    return tuple(int(n) for n in name[len("python") :].split("."))
+
+
+def named(root: Path) -> str:
+    """The distribution's name, from its os-release: "Debian 13"."""
+    lines = (root / "usr/lib/os-release").read_text().splitlines()
+    known = dict(line.split("=", 1) for line in lines if "=" in line)
+    release = known.get("VERSION_ID", "sid").strip('"')
+    return f"{known['NAME'].strip(chr(34)).split()[0]} {release}"
 
 
 def ensure(suite: str) -> Path:
