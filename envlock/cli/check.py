@@ -35,6 +35,12 @@ def configure(
     parser.add_argument("paths", metavar="PATH", nargs=nargs, help=paths)
     add_environment(parser)
     parser.add_argument(
+        "--root",
+        metavar="FOLDER",
+        help="another root file system (a container's), which the environment lies in: its own "
+        "Python, or ENV as it is called there; its loader, its cache and its libraries count",
+    )
+    parser.add_argument(
         "--tensorflow",
         metavar="VERSION",
         action="append",
@@ -98,6 +104,8 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
     heed_cache(arguments)
     if arguments.tensorflow and arguments.env:
         raise UsageError("`--tensorflow` and `--env` name two different things to check against")
+    if arguments.tensorflow and arguments.root:
+        raise UsageError("`--tensorflow` and `--root` name two different things to check against")
     if arguments.tensorflow and arguments.live_headers:
         raise UsageError("`--live-headers` reads an environment; `--tensorflow` names a release")
     if arguments.output is not None and any(map(_is(arguments.output), arguments.paths)):
@@ -105,10 +113,16 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
     if arguments.tensorflow and not arguments.paths:
         raise UsageError("`--tensorflow` checks only plugins that you name; name at least one")
 
+    env = arguments.env
+    if arguments.root is not None:
+        from ..environment.live import Environment
+
+        env = Environment.open(arguments.env, arguments.root)
+
     def check(progress: Progress | None = None) -> tuple[Report, ...]:
         return check_many(
             arguments.paths,
-            env=arguments.env,
+            env=env,
             releases=tuple(dict.fromkeys(arguments.tensorflow or ())),
             policy=policy,
             live_headers=arguments.compiler if arguments.live_headers else None,

@@ -11,16 +11,21 @@ from ..files import reading as files
 from ..models.errors import InputError
 from ..models.manifest import PlatformFacts
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..files.roots import Root
+
 PT_INTERP = 3
 
 _MUSL_VERSION = rb"\0(1\.[12]\.\d{1,3}(?:-git-[-\w]+)?)\0"
 
 
-def read_platform(executable: str) -> PlatformFacts:
+def read_platform(executable: str, root: Root | None = None) -> PlatformFacts:
     """Machine and C library of a Python executable; libstdc++ is the linker's to find.
 
     The C library is the one whose dynamic linker the executable names (PT_INTERP). "glibc" comes
-    with its release, as gnu_get_libc_version() returns it.
+    with its release, as gnu_get_libc_version() returns it. `root` is another root file system that
+    the executable lies in.
     """
     try:
         with ElfFile.open(executable) as elf:
@@ -28,7 +33,7 @@ def read_platform(executable: str) -> PlatformFacts:
             loader = _interpreter(elf)
     except InputError:
         machine, loader = os.uname().machine, None
-    libc, version = _libc(loader)
+    libc, version = _libc(loader, root)
     return PlatformFacts(machine=machine, libc=libc, libc_version=version)
 
 
@@ -52,13 +57,15 @@ def _interpreter(elf: ElfFile) -> str | None:
     return None
 
 
-def _libc(loader: str | None) -> tuple[str | None, str | None]:
+def _libc(loader: str | None, root: Root | None) -> tuple[str | None, str | None]:
     """Kind and version of the C library that belongs to a dynamic linker."""
-    if loader is None or not os.path.exists(loader):
+    if loader is None:
+        return None, None
+    real = os.path.realpath(loader) if root is None else root.real(root.outside(loader))
+    if not os.path.exists(real):
         return None, None
     if is_musl(loader):
-        return "musl", _musl_version(loader)
-    real = os.path.realpath(loader)
+        return "musl", _musl_version(real)
     own = _own_glibc()
     if own is not None and real == _own_loader():
         return "glibc", own

@@ -80,7 +80,7 @@ class MuslSearcher(Searcher):
         except OSError:
             return self.interpreter.system_dirs
         folders = [part for part in re.split("[:\n]", text) if part]
-        return tuple(folder.rstrip("/") + "/" for folder in folders)
+        return tuple(self._place(folder.rstrip("/") + "/") for folder in folders)
 
     def _variants(self, folder: str) -> tuple[str, ...]:
         return (folder,)

@@ -13,10 +13,12 @@ import re
 
 from ..binary.elf.file import ElfFile
 from ..binary.elf.image import PT_INTERP
+from ..binary.libc import is_musl
 from .traits import Traits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..files.roots import Root
     from .tunables import Tunables
 
 #: Interpreters are a few hundred KB.
@@ -62,29 +64,38 @@ class Interpreter:
 _known: dict[tuple[str, int], Interpreter] = {}
 
 
-def interpreter_of(executable: ElfFile) -> Interpreter:
-    """Read the interpreter that an executable names; an absent one gives the usual folders."""
+def interpreter_of(executable: ElfFile, root: Root | None = None) -> Interpreter:
+    """Read the interpreter that an executable names; an absent one gives the usual folders.
+
+    In another root file system, its path and folders are as they are from here.
+    """
     path = ""
     for segment in executable.segments:
         if segment.type == PT_INTERP and segment.filesz < 4096:
             raw = executable.data[segment.offset : segment.offset + segment.filesz]
             path = os.fsdecode(raw.rstrip(b"\0"))
+    file = path
+    if root is not None:
+        path = root.outside(path)
+        file = root.real(path)
     key = (path, executable.machine_number)
     if key not in _known:
-        _known[key] = _read(path, executable)
+        _known[key] = found = _read(path, file, executable)
+        if root is not None:
+            found.system_dirs = tuple(map(root.outside, found.system_dirs))
     return _known[key]
 
 
-def _read(path: str, executable: ElfFile) -> Interpreter:
+def _read(path: str, file: str, executable: ElfFile) -> Interpreter:
     wide = "64" if executable.bits == 64 else ""
     dirs: tuple[str, ...] = (f"/lib{wide}/", f"/usr/lib{wide}/", "/lib/", "/usr/lib/")
     token = f"lib{wide}"
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read(MAX_INTERPRETER) or b""
+        with open(file, "rb", buffering=0) as opened:
+            data = opened.read(MAX_INTERPRETER) or b""
     except (OSError, ValueError):
         return Interpreter(path, dirs, token, Traits.of_file(path, b""))
-    traits = Traits.of_file(path, data)
+    traits = Traits.of_file(path if is_musl(path) else file, data)
     if traits.musl:
         return Interpreter(path, MUSL_DIRS, token, traits)
     dirs = _system_dirs(data) or dirs

@@ -143,6 +143,7 @@ class Searcher:
         state = _Search()
         if "/" in name:
             path = self.substitute(name, loader) if loader is not None else name
+            path = self._place(path)
             library = self._try(path, state) if path else None
             if library is not None:
                 return Found(library, path, "path", None)
@@ -151,6 +152,7 @@ class Searcher:
             if how == "ld.so.cache":
                 cache = self.cache
                 cached = cache.lookup(name) if cache is not None else None
+                cached = None if cached is None else self._place(cached)
                 if cached is None or (self._nodeflib(loader, main) and self._in_system(cached)):
                     continue
                 library = self._try(cached, state)
@@ -247,8 +249,19 @@ class Searcher:
                 if not folder:
                     continue
                 folder = folder.rstrip("/") + "/"
+                if part.startswith("/"):
+                    folder = self._place(folder)
             found[folder] = None
         return tuple(found)
+
+    def _place(self, path: str) -> str:
+        """Where a path that was written for the process's own root is here."""
+        root = self.pool.root
+        return path if root is None else root.outside(path)
+
+    def _is_folder(self, path: str) -> bool:
+        root = self.pool.root
+        return os.path.isdir(path if root is None else root.real(path.rstrip("/")))
 
     def substitute(self, text: str, link: LoadedObject) -> str:
         """Replace `$ORIGIN`, `$LIB` and `$PLATFORM`; empty when one has no value."""
@@ -308,17 +321,17 @@ class Searcher:
         """The folder's existing hardware subfolders, then itself; nothing where it is not a folder."""
         if folder[:1] != "/":
             return (folder,)
-        if not os.path.isdir(folder):
+        if not self._is_folder(folder):
             return ()
         found = []
         traits = self.pool.host.traits
-        if os.path.isdir(folder + "glibc-hwcaps") and traits.searches_hwcaps:
+        if self._is_folder(folder + "glibc-hwcaps") and traits.searches_hwcaps:
             found = [f"{folder}glibc-hwcaps/{name}/" for name in self.processor.hwcaps]
         if traits.searches_legacy:
             tops = {"tls", "x86_64", "haswell", "xeon_phi", "avx512_1", "aarch64"}
-            if any(os.path.isdir(folder + top) for top in tops):
+            if any(self._is_folder(folder + top) for top in tops):
                 found += [folder + name for name in self.processor.legacy]
-        return (*filter(os.path.isdir, found), folder)
+        return (*filter(self._is_folder, found), folder)
 
     def _try(self, path: str, state: _Search) -> Library | None:
         """`open_verify` on one path."""

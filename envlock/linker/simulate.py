@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
+    from ..files.roots import Root
+
     class Paths(Protocol):
         """Where an environment keeps what."""
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         def executable(self) -> str: ...
         @property
         def stdlib(self) -> str: ...
+        @property
+        def root(self) -> Root | None: ...
 
     class Install(Protocol):
         """The installed TensorFlow."""
@@ -75,6 +79,7 @@ def for_environment(
         stdlib=environment.paths.stdlib,
         environ=environ,
         cache_path=cache_path,
+        root=environment.paths.root,
     )
 
 
@@ -85,10 +90,13 @@ def build_scope(
     stdlib: str | None = None,
     environ: Mapping[str, str] | None = None,
     cache_path: str | None = "/etc/ld.so.cache",
+    root: Root | None = None,
 ) -> LiveScope:
     """`for_environment` with plain paths; `package_dir` is the folder of the `tensorflow` package."""
-    env = os.environ if environ is None else environ
-    scope = start_process(executable, env, cache_path=cache_path)
+    # What is set here does not reach a process of another root.
+    here = os.environ if root is None else {}
+    env = here if environ is None else environ
+    scope = start_process(executable, env, cache_path=cache_path, root=root)
     if package_dir is not None:
         import_tensorflow(scope, package_dir)
     if stdlib is not None:
@@ -101,14 +109,20 @@ def start_process(
     environ: Mapping[str, str],
     *,
     cache_path: str | None = "/etc/ld.so.cache",
+    root: Root | None = None,
 ) -> LiveScope:
-    """The scope of an executable right after start: its closure, LD_PRELOAD, the interpreter."""
-    real = os.path.realpath(executable)
+    """The scope of an executable right after start: its closure, LD_PRELOAD, the interpreter.
+
+    In another `root` file system, every path is given and found as it is from here.
+    """
+    real = os.path.realpath(executable) if root is None else root.real(executable)
+    if root is not None and cache_path is not None:
+        cache_path = root.real(root.outside(cache_path))
     program = open_plugin(real)
-    interpreter = interpreter_of(program.elf)
+    interpreter = interpreter_of(program.elf, root)
     host = Host.of(program.elf, interpreter.traits, environ.get("GLIBC_TUNABLES", ""))
     host.executable_stack = True  # what is there at the start may still ask for one
-    pool = LibraryPool(host)
+    pool = LibraryPool(host, root)
     pool.add(program)
     main = LoadedObject(real, program, origin=os.path.dirname(real))
     searcher = searcher_for(pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from envlock.files.roots import Root
+from envlock.linker.resolve import predict
+from envlock.linker.simulate import load, start_process
 from tests.campaigns.loaders import cases, roots
 from tests.campaigns.loaders.program import Program
 
@@ -28,7 +32,8 @@ class Case:
 
 @dataclass
 class Answer:
-    """What one loader did with one case, and what was predicted, by mode: "live", "from files"."""
+    """What one loader did with one case, and what was predicted, by mode: "live", "from files" and,
+    for a root seen from this machine, "from outside"."""
 
     row: str
     name: str
@@ -107,7 +112,31 @@ def ask(root: Path, folder: Path, built: Sequence[Case]) -> dict[str, Answer]:
             {one[3] for one in predicted if len(one) > 3},
             tuple(text for one in predicted if len(one) > 4 for text in one[4]),
         )
+    for case in built:
+        told = _from_outside(root, case)
+        if told is not None:
+            answers[case.name].predicted["from outside"] = told
     return answers
+
+
+def _from_outside(root: Path, case: Case) -> Told | None:
+    """The prediction of this machine's envlock for the Python of a root (`--root`).
+
+    None for what is named by paths that mean another file there: a preloaded library, a cache.
+    """
+    if case.bench.ldconfig or "LD_PRELOAD" in case.bench.env:
+        return None
+    other = Root(str(root))
+    scope = start_process(f"{root}/usr/bin/python3", case.bench.env, root=other)
+    try:
+        for path, make_global in case.bench.prepare:
+            load(scope, path, make_global=make_global)
+        found = predict(str(case.plugin), scope)
+        new = [os.path.realpath(d.path) for d in found.closure if d.new]
+        mapped = tuple(sorted([str(case.plugin), *new])) if found.ok else ()
+        return found.outcome, found.error if found.outcome == "refused" else None, mapped
+    finally:
+        scope.close()
 
 
 def ask_program(root: Path, folder: Path, rows: Sequence[str] = ()) -> dict[str, Answer]:
