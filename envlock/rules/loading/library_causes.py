@@ -404,6 +404,8 @@ def glibc_too_old(case: Case) -> Finding | None:
         return None
     highest = _highest(taken)
     live = _glibc(case) or _provided(case, highest.provider, "GLIBC")
+    if case.prediction.scope is None:  # a release was named, and no system
+        live = highest.provider_path.replace("glibc ", "GLIBC_")
     return glibc_too_old.finding(
         subject=highest.provider,
         built=highest.version,
