@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 
 #: ld.so has its banner since 2.33; libc.so.6 has had one all along.
-_BANNER = re.compile(rb" release version (\d{1,3})\.(\d{1,3})")
+_BANNER = b" release version "
 #: The file behind /lib64/ld-linux-x86-64.so.2 until 2.33.
-_FILE_NAME = re.compile(r"ld-(\d{1,3})\.(\d{1,3})(?:\.\d+)?\.so$")
+_FILE_NAME = r"ld-(\d{1,3})\.(\d{1,3})(?:\.\d+)?\.so$"
 #: ld.so has some 200 KB, libc.so.6 some 2 MB.
 MAX_LIBRARY = 64 << 20
 UNKNOWN = (0, 0)
@@ -29,7 +28,9 @@ def release_of(path: str, data: bytes) -> tuple[int, int]:
     if found is not None:
         return found
     path = os.path.realpath(path)
-    named = _FILE_NAME.search(path)
+    import re
+
+    named = re.search(_FILE_NAME, path)
     if named is not None:
         return int(named[1]), int(named[2])
     beside = read(os.path.join(os.path.dirname(path), "libc.so.6"))
@@ -46,7 +47,11 @@ def read(path: str) -> bytes:
 
 
 def _banner(data: bytes) -> tuple[int, int] | None:
-    # Found as plain bytes first: the expression alone would be slow.
-    at = data.find(b" release version ")
-    found = None if at < 0 else _BANNER.match(data, at)
-    return None if found is None else (int(found[1]), int(found[2]))
+    at = data.find(_BANNER)
+    if at < 0:
+        return None
+    start = at + len(_BANNER)
+    parts = data[start : start + 12].replace(b"\n", b".").split(b".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        return None
+    return int(parts[0]), int(parts[1])

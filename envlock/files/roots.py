@@ -6,7 +6,6 @@ Paths are kept as they are here, with the root's folder in front; what its files
 
 from __future__ import annotations
 
-import glob
 import os
 
 #: Symbolic links that are followed for one path (the kernel's MAXSYMLINKS).
@@ -80,6 +79,8 @@ def root_of(path: str) -> Root | None:
 
     None where there is no such folder but `/`.
     """
+    import glob
+
     folder = os.path.abspath(path)
     while folder != "/":
         if os.path.isdir(f"{folder}/etc") and os.path.isdir(f"{folder}/usr/lib"):

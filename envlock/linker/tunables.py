@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 _SIZE_MAX = (1 << 64) - 1
-_NUMBER = re.compile(r"[ \t]*(0x[0-9a-f]*|0[0-7]*|[1-9][0-9]*)?")
+_NUMBER = r"[ \t]*(0x[0-9a-f]*|0[0-7]*|[1-9][0-9]*)?"
 
 
 class Tunables:
@@ -50,7 +48,9 @@ class Tunables:
 
 def _number(text: str, strict: bool) -> int | None:
     """`_dl_strtoul`: decimal, 0x and octal with a leading zero; None where it is not heard."""
-    found = _NUMBER.match(text.lower())
+    import re
+
+    found = re.match(_NUMBER, text.lower())
     assert found is not None
     if strict and (found.end() < len(text) or not found[0]):
         return None
