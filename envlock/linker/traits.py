@@ -24,13 +24,14 @@ class Traits:
     Every property is one difference, with the release that made it and the text that tells it.
     """
 
-    __slots__ = ("_answers", "_data", "kind", "release")
+    __slots__ = ("_answers", "_data", "_start", "kind", "release")
 
     def __init__(self, release: tuple[int, int], data: bytes = b"", kind: str = "glibc") -> None:
         self.kind = kind
         self.release = release
         self._data = data
         self._answers: dict[bytes, bool] = {}
+        self._start = _behind_code(data)
 
     @classmethod
     def of_release(cls, release: tuple[int, int]) -> Traits:
@@ -53,7 +54,7 @@ class Traits:
         """Whether a text stands in ld.so's file."""
         known = self._answers.get(text)
         if known is None:
-            known = self._answers[text] = self._data.find(text) >= 0
+            known = self._answers[text] = self._data.find(text, self._start) >= 0
         return known
 
     def _since(self, release: tuple[int, int], text: bytes = b"") -> bool:
@@ -203,3 +204,20 @@ class Traits:
     def rseq_in_tls(self) -> bool:
         """The rseq area is part of static TLS, behind the libraries' blocks (2.41)."""
         return self._since((2, 41))
+
+
+def _behind_code(data: bytes) -> int:
+    """The offset from which on an x86-64 or other 64-bit little-endian ld.so holds its texts.
+
+    They lie behind the segment with its code, which is most of the file; 0 where that is not told.
+    """
+    if data[:6] != b"\x7fELF\2\1" or len(data) < 64:
+        return 0
+    table, count = int.from_bytes(data[32:40], "little"), data[56]
+    for index in range(count):
+        header = data[table + 56 * index : table + 56 * index + 40]
+        if header[:4] == b"\1\0\0\0" and header[4:5] and header[4] & 1:  # PT_LOAD, PF_X
+            offset = int.from_bytes(header[8:16], "little")
+            # One that begins with the file holds the texts too.
+            return offset + int.from_bytes(header[32:40], "little") if offset else 0
+    return 0
