@@ -16,7 +16,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.envlock-ready
 CHECKED = envlock tests tools examples benchmarks
 
-.PHONY: help demo test test-quick lint truth bench conformance atlas atlas-check scoreboard survival corruptions fuzz pythons clean
+.PHONY: help demo test test-quick lint truth bench conformance atlas atlas-check scoreboard survival corruptions loaders fuzz pythons clean
 
 help:
 	@echo "make demo         envlock on a real TensorFlow op, from nothing, step by step"
@@ -30,6 +30,7 @@ help:
 	@echo "make scoreboard   what the verdict catches and wrongly refuses (docs/scoreboard.md)"
 	@echo "make survival     which tools keep the stamp (docs/survival.md)"
 	@echo "make corruptions  what envlock says of damaged plugins (docs/corruptions.md)"
+	@echo "make loaders      other C libraries: their dlopen beside the prediction (docs/loaders.md)"
 	@echo "make fuzz         every reader, SECONDS=60 each"
 	@echo "make pythons      types and the gate on every Python from 3.9 to 3.14 found here"
 	@echo "make bench        the figures, side by side"
@@ -47,7 +48,7 @@ test-quick: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check $(wildcard $(CHECKED))
 	$(BIN)/ruff format --check $(wildcard $(CHECKED))
-	$(BIN)/mypy envlock tests/support tests/campaigns/conformance tests/campaigns/truth tests/campaigns/scoreboard tests/campaigns/survival tools examples
+	$(BIN)/mypy envlock tests/support tests/campaigns/conformance tests/campaigns/truth tests/campaigns/scoreboard tests/campaigns/survival tests/campaigns/loaders tools examples
 
 truth: $(READY)
 	$(BIN)/python -m tests.campaigns.truth.run
@@ -70,6 +71,9 @@ survival: $(READY)
 
 corruptions: $(READY)
 	$(BIN)/python -m tests.campaigns.corruptions.run
+
+loaders: $(READY)
+	$(BIN)/python -m tests.campaigns.loaders.run
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.campaigns.fuzz.run --seconds $(SECONDS)

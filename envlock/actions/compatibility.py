@@ -11,6 +11,7 @@ from ..models.policy import DEFAULT, PolicyFile
 from ..models.report import PluginSummary, Report, Unchecked
 from ..models.versions import order
 from ..plugin.facts import PluginFacts
+from ..plugin.runtime import runtime_needs
 from ..rules.evidence import Evidence
 from ..rules.judge import judge
 
@@ -63,6 +64,7 @@ def _answer(plugin: PluginFacts, distribution: str) -> tuple[CompatDocument, str
             stamp=plugin.stamp,
             tensorflow=built,
         ),
+        runtime=runtime_needs(plugin.elf),
         releases=_in_order(
             [_release(answer) for answer in merged],
             [_release(answer, added=True) for more in answers[1:] for answer in more],

@@ -61,6 +61,7 @@ def stamp(
     and for a damaged atlas, `KeyFileError` and `DependencyMissing` for the key, `ManifestError`
     when the manifest would be larger than is read, `WriteError` when nothing could be written.
     """
+    from ..plugin.runtime import runtime_needs
     from .stamp_writing import Ahead, write_stamp
 
     path = os.fspath(plugin)
@@ -108,6 +109,7 @@ def stamp(
                 if otherwise:
                     refused, manifest = True, manifest.replace(forced=True)
                 inexact = _not_exact(manifest, checker)
+                runtime = runtime_needs(elf)
             payload = encode_manifest(manifest)
             signature, signer, said = _signature(elf, payload, key)
             result = write_stamp(
@@ -133,6 +135,7 @@ def stamp(
             *said,
         ),
         signed_by=signer,
+        runtime=runtime,
         manifest=manifest,
         findings=report.findings if refused else (),
     )

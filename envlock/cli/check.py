@@ -35,11 +35,25 @@ def configure(
     parser.add_argument("paths", metavar="PATH", nargs=nargs, help=paths)
     add_environment(parser)
     parser.add_argument(
+        "--root",
+        metavar="FOLDER",
+        help="another root file system (a container's), which the environment lies in: its own "
+        "Python, or ENV as it is called there; its loader, its cache and its libraries count",
+    )
+    parser.add_argument(
         "--tensorflow",
         metavar="VERSION",
         action="append",
         help="check against this public release instead of an environment; it need not be "
         "installed; repeatable: every plugin against every release",
+    )
+    parser.add_argument(
+        "--glibc",
+        metavar="VERSION",
+        action="append",
+        help="check against this release of the C library (2.31) instead of an environment: what it "
+        "would say of the plugin's file and of the versions it needs; repeatable, also beside "
+        "--tensorflow",
     )
     parser.add_argument(
         "--live-headers",
@@ -96,20 +110,32 @@ def _check(arguments: argparse.Namespace, policy: PolicyFile) -> tuple[Report, .
     from ..inventory.scan import check_many
 
     heed_cache(arguments)
-    if arguments.tensorflow and arguments.env:
-        raise UsageError("`--tensorflow` and `--env` name two different things to check against")
-    if arguments.tensorflow and arguments.live_headers:
-        raise UsageError("`--live-headers` reads an environment; `--tensorflow` names a release")
+    for option in ("tensorflow", "glibc"):
+        if not getattr(arguments, option):
+            continue
+        for other in ("env", "root"):
+            if getattr(arguments, other):
+                raise UsageError(
+                    f"`--{option}` and `--{other}` name two different things to check against"
+                )
+        if arguments.live_headers:
+            raise UsageError(f"`--live-headers` reads an environment; `--{option}` names a release")
+        if not arguments.paths:
+            raise UsageError(f"`--{option}` checks only plugins that you name; name at least one")
     if arguments.output is not None and any(map(_is(arguments.output), arguments.paths)):
         raise UsageError(f"`-o {arguments.output}` would overwrite what is to be checked")
-    if arguments.tensorflow and not arguments.paths:
-        raise UsageError("`--tensorflow` checks only plugins that you name; name at least one")
+    env = arguments.env
+    if arguments.root is not None:
+        from ..environment.live import Environment
+
+        env = Environment.open(arguments.env, arguments.root)
 
     def check(progress: Progress | None = None) -> tuple[Report, ...]:
         return check_many(
             arguments.paths,
-            env=arguments.env,
+            env=env,
             releases=tuple(dict.fromkeys(arguments.tensorflow or ())),
+            glibc=tuple(dict.fromkeys(arguments.glibc or ())),
             policy=policy,
             live_headers=arguments.compiler if arguments.live_headers else None,
             progress=progress,

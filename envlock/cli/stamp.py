@@ -94,6 +94,8 @@ def _text(result: StampDocument) -> str:
     lines = [f"{result.path}: {verb} for {target} ({result.bytes_added} bytes added)"]
     if result.signed_by is not None:
         lines.append(f"signed by {result.signed_by}")
+    needs = result.runtime.sentence() if result.runtime is not None else None
+    lines += [needs] if needs else []
     lines += [f"note: {note}" for note in result.notes]
     if result.findings:
         lines.append("forced, although the environment could not load it:")

@@ -26,12 +26,18 @@ class Environment:
         self.distributions = Distributions(paths.search_path)
 
     @classmethod
-    def open(cls, env: str | os.PathLike[str] | None = None) -> Environment:
+    def open(
+        cls,
+        env: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+    ) -> Environment:
         """The environment of a folder or Python executable; None: the one this code runs in.
+
+        `root` is the folder of another root file system, see `locate`.
 
         Raises `EnvironmentUnreadable`.
         """
-        return cls(locate(env))
+        return cls(locate(env, root))
 
     @functools.cached_property
     def conda(self) -> CondaPrefix | None:
@@ -80,7 +86,7 @@ class Environment:
         """Machine and C library; `libstdcxx` is None, finding it is the linker's part."""
         from .platform import read_platform
 
-        return read_platform(self.paths.real_executable)
+        return read_platform(self.paths.real_executable, self.paths.root)
 
     def installed_by_conda(self, one: Distribution) -> bool:
         """Whether a distribution came with a conda package."""

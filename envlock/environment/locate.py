@@ -12,6 +12,7 @@ import stat
 import sys
 
 from ..files import reading as files
+from ..files.roots import Root, root_of
 from ..models.errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ class EnvironmentPaths:
         "kind",
         "prefix",
         "real_executable",
+        "root",
         "running",
         "search_path",
         "stdlib",
@@ -48,16 +50,22 @@ class EnvironmentPaths:
         version: tuple[int, int],
         search_path: tuple[str, ...],
         running: bool = False,
+        root: Root | None = None,
     ) -> None:
         self.prefix = prefix
         self.base_prefix = base_prefix  # where the standard library is
         self.executable = executable  # as named, symbolic links kept
-        self.real_executable = os.path.realpath(executable) if executable else ""
+        self.root = root  # the root file system that it lies in, None for this process's own
+        self.real_executable = _real(executable, root) if executable else ""
         self.stdlib = stdlib
         self.version = version  # (3, 11)
         self.search_path = search_path  # sys.path without the standard library's own entries
         self.running = running  # this very interpreter
         self.kind = _kind(prefix, base_prefix)  # "venv", "conda" or "system"
+
+
+def _real(path: str, root: Root | None) -> str:
+    return os.path.realpath(path) if root is None else root.real(path)
 
 
 def _kind(prefix: str, base_prefix: str) -> str:
@@ -66,18 +74,28 @@ def _kind(prefix: str, base_prefix: str) -> str:
     return "venv" if prefix != base_prefix else "system"
 
 
-def locate(env: str | os.PathLike[str] | None = None) -> EnvironmentPaths:
+def locate(
+    env: str | os.PathLike[str] | None = None, root: str | os.PathLike[str] | None = None
+) -> EnvironmentPaths:
     """Find an environment's places.
+
+    `root` is the folder of another root file system that `env` lies in, named from here or as it is
+    called inside; without `env` it is the Python of that system. Without `root`, a folder above
+    `env` is taken for one where it looks so: with usr/lib, etc and an ld.so of its own.
 
     `env` is a virtual environment's, conda prefix's or installation's folder, or a Python
     executable in it; None is the running interpreter. Nothing is run. Raises
     `EnvironmentUnreadable`.
     """
-    if env is None:
+    if env is None and root is None:
         return _running()
+    other = None if root is None else _root(root)
     try:
-        named = os.fspath(env)
-        status = os.stat(named)
+        named = os.fspath(env) if env is not None else _system_prefix(other)
+        if other is not None and not other.holds(os.path.abspath(named)):
+            named = other.outside(os.path.abspath(named))
+        other = other or root_of(named)
+        status = os.stat(named if other is None else other.real(os.path.abspath(named)))
     except OSError as error:
         if os.path.islink(named):
             _fail(f"`{named}` is a broken link to `{os.readlink(named)}`")
@@ -86,12 +104,32 @@ def locate(env: str | os.PathLike[str] | None = None) -> EnvironmentPaths:
         _fail(f"environment {env!r:.200} is not a path: {error}")
     path = os.path.abspath(named)
     if stat.S_ISDIR(status.st_mode):
-        executable = _executable_in(path, named)
+        executable = _executable_in(path, named, other)
     elif stat.S_ISREG(status.st_mode):
         executable = path
     else:
         _fail(f"environment `{named}` is neither a folder nor a Python executable")
-    return _other(executable)
+    return _other(executable, other)
+
+
+def _root(folder: str | os.PathLike[str]) -> Root | None:
+    """The root file system in a folder; None for this process's own."""
+    named = os.fspath(folder)
+    if not os.path.isdir(named):
+        _fail(f"`{named}` is no folder, so no root file system")
+    return Root(named) if os.path.realpath(named) != "/" else None
+
+
+def _system_prefix(root: Root | None) -> str:
+    """Where a root's own Python is: images put theirs into /usr/local."""
+    folder = "" if root is None else root.folder
+    for prefix in ("/usr/local", "/usr"):
+        names = files.listing(f"{folder}{prefix}/bin")
+        if any(re.match(_PYTHON_NAME, name) for name in names):
+            break
+    else:
+        _fail(f"the root `{folder or '/'}` has no Python in /usr/local/bin or /usr/bin")
+    return f"{folder}{prefix}"
 
 
 def _fail(message: str, hint: str | None = None) -> NoReturn:
@@ -125,7 +163,7 @@ def _running() -> EnvironmentPaths:
 # --- another one ---------------------------------------------------------------------------------
 
 
-def _executable_in(folder: str, named: str) -> str:
+def _executable_in(folder: str, named: str, root: Root | None) -> str:
     """The Python in a prefix: bin/python, python3, then pythonX.Y; what activation would offer."""
     binaries = os.path.join(folder, "bin")
     names = ["python", "python3", "pypy3"]
@@ -133,7 +171,7 @@ def _executable_in(folder: str, named: str) -> str:
     broken = None
     for name in names:
         candidate = os.path.join(binaries, name)
-        if os.path.isfile(candidate):
+        if os.path.isfile(candidate if root is None else root.real(candidate)):
             return candidate
         if os.path.islink(candidate) and broken is None:
             broken = candidate
@@ -152,8 +190,8 @@ def _executable_in(folder: str, named: str) -> str:
     )
 
 
-def _other(executable: str) -> EnvironmentPaths:
-    real = os.path.realpath(executable)
+def _other(executable: str, root: Root | None) -> EnvironmentPaths:
+    real = _real(executable, root)
     _require_python(executable, real)
     config = _find_config(executable)
     if config is None:
@@ -161,14 +199,14 @@ def _other(executable: str) -> EnvironmentPaths:
         settings: dict[str, str] = {}
     else:
         settings = _read_config(config)
-        home = settings["home"]
+        home = settings["home"] if root is None else root.outside(settings["home"])
         if not os.path.isdir(home):
             _fail(
                 f"`{config}` names the Python folder `{home}`, which does not exist",
                 "the Python it was made with is gone: make the environment again",
             )
-        places = [home, os.path.realpath(home), os.path.dirname(real)]
-    found = _find_stdlib(places, real, settings)
+        places = [home, _real(home, root), os.path.dirname(real)]
+    found = _find_stdlib(places, real, settings, root)
     if found is None:
         _fail(f"no standard library was found for `{executable}`, searched above `{places[0]}`")
     base_prefix, stdlib = found
@@ -176,7 +214,7 @@ def _other(executable: str) -> EnvironmentPaths:
     assert match is not None
     version = (int(match[1]), int(match[2]))
     prefix = base_prefix if config is None else os.path.dirname(config)
-    search = _SearchPath(stdlib, base_prefix, version)
+    search = _SearchPath(stdlib, base_prefix, version, root)
     search.fill(prefix if config is not None else None, settings)
     return EnvironmentPaths(
         prefix=prefix,
@@ -185,6 +223,7 @@ def _other(executable: str) -> EnvironmentPaths:
         stdlib=stdlib,
         version=version,
         search_path=tuple(search.folders),
+        root=root,
     )
 
 
@@ -231,7 +270,9 @@ def _read_config(path: str) -> dict[str, str]:
     return settings
 
 
-def _find_stdlib(places: list[str], real: str, settings: dict[str, str]) -> tuple[str, str] | None:
+def _find_stdlib(
+    places: list[str], real: str, settings: dict[str, str], root: Root | None
+) -> tuple[str, str] | None:
     """The nearest folder above one of `places` with lib/pythonX.Y/os.py, and that folder."""
     wanted = _wanted_names(real, settings)
     for start in places:
@@ -241,7 +282,7 @@ def _find_stdlib(places: list[str], real: str, settings: dict[str, str]) -> tupl
             if found is not None:
                 return folder, found
             parent = os.path.dirname(folder)
-            if parent == folder:
+            if parent == folder or (root is not None and folder == root.folder):
                 break
             folder = parent
     return None
@@ -279,7 +320,10 @@ def _stdlib_in(folder: str, wanted: list[str]) -> str | None:
 class _SearchPath:
     """Builds the folders that Lib/site.py would put on `sys.path`, in its order."""
 
-    def __init__(self, stdlib: str, base_prefix: str, version: tuple[int, int]) -> None:
+    def __init__(
+        self, stdlib: str, base_prefix: str, version: tuple[int, int], root: Root | None
+    ) -> None:
+        self.root = root
         self.folders: list[str] = []
         self.library = os.path.basename(stdlib)  # "python3.11", "python3.13t"
         self.platlibdir = os.path.basename(os.path.dirname(stdlib))
@@ -289,7 +333,9 @@ class _SearchPath:
         self.debian = os.path.isdir(os.path.join(base_prefix, "lib", "python3", "dist-packages"))
 
     def fill(self, venv: str | None, settings: dict[str, str]) -> None:
-        for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        # What is set here does not reach a process of another root.
+        named = os.environ.get("PYTHONPATH", "") if self.root is None else ""
+        for entry in named.split(os.pathsep):
             if entry:
                 self._add(os.path.abspath(entry))
         if venv is not None:
@@ -302,6 +348,8 @@ class _SearchPath:
         self._add_prefix(self.base_prefix, venv is not None)
 
     def _add(self, folder: str) -> bool:
+        if self.root is not None:
+            folder = self.root.real(folder)
         if folder in self.folders or not os.path.isdir(folder):
             return False
         self.folders.append(folder)
@@ -318,7 +366,11 @@ class _SearchPath:
             self._add_site(os.path.join(prefix, "lib", self.library, "dist-packages"))
 
     def _user_site(self) -> str | None:
-        if os.environ.get("PYTHONNOUSERSITE") or os.getuid() != os.geteuid():
+        if (
+            self.root is not None
+            or os.environ.get("PYTHONNOUSERSITE")
+            or os.getuid() != os.geteuid()
+        ):
             return None
         base = os.environ.get("PYTHONUSERBASE") or os.path.join("~", ".local")
         return os.path.join(os.path.expanduser(base), "lib", self.library, "site-packages")
@@ -335,4 +387,6 @@ class _SearchPath:
                     if line.startswith(("#", "import ", "import\t")) or "\0" in line:
                         continue
                     if line.strip():
-                        self._add(os.path.abspath(os.path.join(folder, line.rstrip())))
+                        entry = line.rstrip()
+                        entry = entry if self.root is None else self.root.outside(entry)
+                        self._add(os.path.abspath(os.path.join(folder, entry)))

@@ -6,20 +6,26 @@ import os
 import re
 
 from ..binary.elf import ElfFile
+from ..binary.libc import UNKNOWN, is_musl, read, release_of
 from ..files import reading as files
 from ..models.errors import InputError
 from ..models.manifest import PlatformFacts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..files.roots import Root
 
 PT_INTERP = 3
 
 _MUSL_VERSION = rb"\0(1\.[12]\.\d{1,3}(?:-git-[-\w]+)?)\0"
 
 
-def read_platform(executable: str) -> PlatformFacts:
+def read_platform(executable: str, root: Root | None = None) -> PlatformFacts:
     """Machine and C library of a Python executable; libstdc++ is the linker's to find.
 
     The C library is the one whose dynamic linker the executable names (PT_INTERP). "glibc" comes
-    with the version that it defines up to, as gnu_get_libc_version() returns.
+    with its release, as gnu_get_libc_version() returns it. `root` is another root file system that
+    the executable lies in.
     """
     try:
         with ElfFile.open(executable) as elf:
@@ -27,7 +33,7 @@ def read_platform(executable: str) -> PlatformFacts:
             loader = _interpreter(elf)
     except InputError:
         machine, loader = os.uname().machine, None
-    libc, version = _libc(loader)
+    libc, version = _libc(loader, root)
     return PlatformFacts(machine=machine, libc=libc, libc_version=version)
 
 
@@ -51,22 +57,20 @@ def _interpreter(elf: ElfFile) -> str | None:
     return None
 
 
-def _libc(loader: str | None) -> tuple[str | None, str | None]:
+def _libc(loader: str | None, root: Root | None) -> tuple[str | None, str | None]:
     """Kind and version of the C library that belongs to a dynamic linker."""
-    if loader is None or not os.path.exists(loader):
+    if loader is None:
         return None, None
-    if os.path.basename(loader).startswith("ld-musl"):
-        return "musl", _musl_version(loader)
-    real = os.path.realpath(loader)
+    real = os.path.realpath(loader) if root is None else root.real(root.outside(loader))
+    if not os.path.exists(real):
+        return None, None
+    if is_musl(loader):
+        return "musl", _musl_version(real)
     own = _own_glibc()
     if own is not None and real == _own_loader():
         return "glibc", own
-    try:
-        with ElfFile.open(os.path.join(os.path.dirname(real), "libc.so.6")) as elf:
-            defined = elf.dynamic.version_definitions.names
-    except InputError:
-        return "glibc", None
-    return "glibc", highest(defined, b"GLIBC_")
+    release = release_of(real, read(real))
+    return "glibc", None if release == UNKNOWN else f"{release[0]}.{release[1]}"
 
 
 def _own_glibc() -> str | None:

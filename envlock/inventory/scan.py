@@ -71,23 +71,25 @@ def check_many(
     *,
     env: str | os.PathLike[str] | None = None,
     releases: Sequence[str] = (),
+    glibc: Sequence[str] = (),
     policy: PolicyFile = DEFAULT,
     live_headers: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Report, ...]:
     """Check plugins, and those in folders, wheels and environments, in the order of the paths.
 
-    They are checked against `env` or, where `releases` are named, against each of those. An
-    environment among the paths is checked against itself where neither is named; everything else
-    against the running environment. No paths stand for the plugins of `env`.
+    They are checked against `env` or, where `releases` of TensorFlow or of `glibc` are named,
+    against each of those. An environment among the paths is checked against itself where none of
+    these is named; everything else against the running environment. No paths stand for the plugins
+    of `env`.
 
     Libraries in folders and wheels that are not plugins are left out. What cannot be read gets a
     report without a verdict, and so does a folder with nothing to look at: whoever named it meant
     another one. `live_headers` and what is raised are as for `check`, but for what is wrong with a
     plugin; `UsageError` for a release that no atlas knows.
     """
-    if releases:
-        return _against_releases(list(candidates(paths)), releases, policy, progress)
+    if releases or glibc:
+        return _against_releases(list(candidates(paths)), releases, glibc, policy, progress)
     groups: list[tuple[Union[str, os.PathLike[str], None], list[str]]] = []
     for path in paths:
         own = path if env is None and _environment_folders(path) else env
@@ -151,20 +153,28 @@ def _readable(candidate: Candidate) -> bool:
 def _against_releases(
     found: Sequence[Candidate],
     releases: Sequence[str],
+    glibc: Sequence[str],
     policy: PolicyFile,
     progress: Progress | None,
 ) -> tuple[Report, ...]:
     from ..actions.compatibility import find_release, judge_release
+    from ..actions.runtimes import judge_glibc, release_of
     from ..rules.policy import trusted_keys
 
     for version in releases:
         find_release(version)  # a mistyped number is reported before anything is read
+    for version in glibc:
+        release_of(version)
     trusted = trusted_keys(policy)
 
     def judge(plugin: PluginFacts) -> list[Report]:
-        return [judge_release(plugin, version, policy, trusted) for version in releases]
+        return [
+            *(judge_release(plugin, version, policy, trusted) for version in releases),
+            *(judge_glibc(plugin, version, policy, trusted) for version in glibc),
+        ]
 
     environments = [EnvironmentSummary(tensorflow=version) for version in releases]
+    environments += [EnvironmentSummary(glibc=version) for version in glibc]
     return tuple(_map(judge, found, environments, progress))
 
 

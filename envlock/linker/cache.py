@@ -29,6 +29,8 @@ _NEW_HEADER, _NEW_ENTRY = 48, 24
 _EXTENSION_MAGIC = -358342284 & 0xFFFFFFFF
 _HWCAPS_TAG = 1
 _HWCAP_EXTENSION = 1 << 62 >> 32
+#: _DL_HWCAP_TLS_MASK: the entry lies in a folder tls/.
+_TLS = 1 << 63
 _ISA_LEVEL_MASK = (1 << 10) - 1
 
 #: `_DL_CACHE_DEFAULT_ID` by (machine, class): FLAG_*_LIB* | FLAG_ELF_LIBC6.
@@ -54,14 +56,29 @@ class LinkerCache:
         "_entry_size",
         "_flags",
         "_hwcaps",
+        "_kernel",
+        "_legacy",
         "_nlibs",
         "_start",
         "_strict",
         "_string_limit",
     )
 
-    def __init__(self, data: bytes, flags: int, hwcaps: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        flags: int,
+        hwcaps: tuple[str, ...] = (),
+        legacy: int | None = None,
+        kernel: int | None = None,
+    ) -> None:
+        """`hwcaps` are the glibc-hwcaps names that are searched, best first. `legacy` are the bits
+        that entries of the mechanism before may have, None where a loader passes over such entries
+        (from 2.37 on). `kernel` is the kernel's number, None where it does not matter (from 2.36
+        on)."""
         self._data = data
+        self._legacy = legacy
+        self._kernel = kernel
         self._flags = flags
         # x86-64 accepts only its own entries, other machines also untyped ones.
         self._strict = flags != 0x0003
@@ -75,7 +92,12 @@ class LinkerCache:
 
     @classmethod
     def load(
-        cls, path: str = PATH, flags: int = DEFAULT_FLAGS[62, 64], hwcaps: tuple[str, ...] = ()
+        cls,
+        path: str = PATH,
+        flags: int = DEFAULT_FLAGS[62, 64],
+        hwcaps: tuple[str, ...] = (),
+        legacy: int | None = None,
+        kernel: int | None = None,
     ) -> LinkerCache | None:
         """Read a cache file; None when there is none or it is not one."""
         try:
@@ -85,7 +107,7 @@ class LinkerCache:
                 data = file.readall()
         except OSError:
             return None
-        cache = cls(data or b"", flags, hwcaps)
+        cache = cls(data or b"", flags, hwcaps, legacy, kernel)
         return cache if cache._nlibs else None
 
     def _setup(self, order: str, hwcaps: tuple[str, ...]) -> None:
@@ -206,8 +228,10 @@ class LinkerCache:
                     continue
                 if best is not None:
                     break
-                # Entries of the mechanism that glibc 2.37 removed.
-                if hwcap:
+                # Entries of the mechanism that glibc 2.37 removed; ldconfig puts the best first.
+                if hwcap and (self._legacy is None or hwcap & ~(self._legacy | _TLS)):
+                    continue
+                if self._kernel is not None and fields[3] > self._kernel:
                     continue
             best = self._string(value, self._base)
             if flags == self._flags:

@@ -23,17 +23,23 @@ from ..binary.elf.image import (
     PT_NOTE,
 )
 from ..models.errors import ElfError, FileAccessError
+from .tunables import Tunables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from .traits import Traits
+
 PAGE = 4096
+#: Bytes of notes that are looked through; real ones have some hundred.
+MAX_NOTES = 1 << 16
 #: Bytes that a process can map at most, on the machines of today.
 ADDRESS_SPACE = 1 << 47
 #: ELFOSABI values that glibc accepts: SYSV, and GNU with an ABI version below LIBC_ABI_MAX.
 _OSABI_GNU = 3
-_GNU_ABI_VERSIONS = 4
+#: The start of a .note.ABI-tag: namesz, descsz, NT_GNU_ABI_TAG, the name.
+_ABI_NOTE = (4, 16, 1)
 
 
 class Rejection:
@@ -67,31 +73,62 @@ class Rejection:
 
 
 class Host:
-    """The process that would load: class, byte order, machine, glibc release, CPU level.
+    """The process that would load: class, byte order, machine, its loader's traits and tunables.
 
     `isa_level` is the x86-64 level as bits (1 baseline, 2 v2, 4 v3, 8 v4) or None when unknown.
+    `executable_stack` says that the process has one, because the program or a library that it
+    started with asked for it.
     """
 
-    __slots__ = ("bits", "byte_order", "glibc", "isa_level", "machine_number")
+    __slots__ = (
+        "bits",
+        "byte_order",
+        "executable_stack",
+        "isa_level",
+        "machine_number",
+        "traits",
+        "tunables",
+    )
 
     def __init__(
         self,
         bits: int,
         byte_order: str,
         machine_number: int,
-        glibc: tuple[int, int],
+        traits: Traits,
+        tunables: Tunables,
         isa_level: int | None = None,
     ) -> None:
         self.bits = bits
         self.byte_order = byte_order
         self.machine_number = machine_number
-        self.glibc = glibc
+        self.traits = traits
+        self.tunables = tunables
         self.isa_level = isa_level
+        self.executable_stack = False
 
     @classmethod
-    def of(cls, elf: ElfFile, glibc: tuple[int, int], isa_level: int | None = None) -> Host:
-        """The host that runs this executable."""
-        return cls(elf.bits, elf.byte_order, elf.machine_number, glibc, isa_level)
+    def of(cls, elf: ElfFile, traits: Traits, tunables: str = "") -> Host:
+        """The host that runs this executable; `tunables` is its GLIBC_TUNABLES."""
+        heard = Tunables(tunables, traits.strict_tunables) if tunables else Tunables()
+        return cls(elf.bits, elf.byte_order, elf.machine_number, traits, heard)
+
+    @property
+    def refuses_executable_stack(self) -> bool:
+        """Whether dlopen refuses a library that asks for an executable stack."""
+        return (
+            self.traits.refuses_executable_stack
+            and not self.executable_stack
+            and self.tunables.number("glibc.rtld.execstack", 1, 0, 2) != 2
+        )
+
+    @property
+    def sorts_depth_first(self) -> bool:
+        """Whether relocation goes by `_dl_sort_maps_dfs` (glibc.rtld.dynamic_sort=2)."""
+        return (
+            self.traits.sorts_depth_first
+            and self.tunables.number("glibc.rtld.dynamic_sort", 2, 1, 2) == 2
+        )
 
 
 def inspect(path: str, host: Host) -> ElfFile | Rejection | int:
@@ -104,13 +141,18 @@ def inspect(path: str, host: Host) -> ElfFile | Rejection | int:
     except (ElfError, FileAccessError):
         return _inspect_bytes(path, host)
     try:
-        rejection = verify_header(elf, host) or verify_mapping(elf, host)
+        rejection = verify(elf, host)
     except ElfError as error:
         rejection = Rejection("crash", "damaged", error.message)
     if rejection is not None:
         elf.close()
         return rejection
     return elf
+
+
+def verify(elf: ElfFile, host: Host) -> Rejection | None:
+    """What `open_verify` and `_dl_map_object_from_fd` find wrong with an open file."""
+    return verify_header(elf, host) or _verify_kernel(elf, host) or verify_mapping(elf, host)
 
 
 def _inspect_bytes(path: str, host: Host) -> Rejection | int:
@@ -169,7 +211,9 @@ def _verify_ident(
         text = "ELF file version ident does not match current one"
     elif osabi not in (0, _OSABI_GNU):
         text = "ELF file OS ABI invalid"
-    elif not (abiversion == 0 or (osabi == _OSABI_GNU and abiversion < _GNU_ABI_VERSIONS)):
+    elif not (
+        abiversion == 0 or (osabi == _OSABI_GNU and abiversion < host.traits.gnu_abi_versions)
+    ):
         text = "ELF file ABI version invalid"
     elif padding.strip(b"\0"):
         text = "nonzero padding in e_ident"
@@ -200,15 +244,51 @@ def verify_header(elf: ElfFile, host: Host) -> Rejection | None:
     ) or _verify_rest(elf.version, elf.machine_number, elf.type, host)
 
 
+def _verify_kernel(elf: ElfFile, host: Host) -> Rejection | None:
+    """The kernel that a .note.ABI-tag asks for (the end of `open_verify` up to 2.35)."""
+    if not host.traits.checks_kernel:
+        return None
+    from .rtld import kernel
+
+    header = elf.struct("III")
+    for segment in elf.segments:
+        if segment.type != PT_NOTE or not 32 <= segment.filesz <= MAX_NOTES or segment.align < 4:
+            continue
+        raw = elf.data[segment.offset : segment.offset + segment.filesz]
+        align = 8 if segment.align == 8 else 4
+        at = 0
+        while at + 32 <= len(raw):
+            namesz, descsz, kind = header.unpack_from(raw, at)
+            if (namesz, descsz, kind) == _ABI_NOTE and raw[at + 12 : at + 16] == b"GNU\0":
+                system, *version = elf.struct("IIII").unpack_from(raw, at + 16)
+                wanted = 0
+                for part in version:
+                    wanted = wanted << 8 | part & 0xFF
+                if system == 0 and wanted <= kernel():
+                    return None
+                needed = (
+                    ".".join(map(str, version)) if system == 0 else f"of another kind ({system})"
+                )
+                text = f"it asks for a kernel {needed}"
+                return Rejection("skipped", "kernel", text, errno.ENOENT)
+            at += (12 + namesz + align - 1 & -align) + (descsz + align - 1 & -align)
+    return None
+
+
 def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
     """Program headers and flags (`_dl_map_object_from_fd`), in glibc's order."""
+    traits = host.traits
     loads = []
     dynamic_segment = None
     empty_dynamic = False
-    # Without a PT_GNU_STACK, x86 presumes an executable stack, aarch64 does not.
-    stack_flags = PF_X if elf.machine_number in (3, 62) else 0
     for segment in elf.segments:
         if segment.type == PT_LOAD:
+            if traits.checks_alignment and segment.align & (PAGE - 1):
+                text = "ELF load command alignment not page-aligned"
+                return Rejection("refused", "header", text, by_path=False)
+            if traits.checks_alignment and (segment.vaddr - segment.offset) & (segment.align - 1):
+                text = "ELF load command address/offset not properly aligned"
+                return Rejection("refused", "header", text, by_path=False)
             if (segment.vaddr - segment.offset) & (PAGE - 1):
                 text = "ELF load command address/offset not page-aligned"
                 return Rejection("refused", "header", text, by_path=False)
@@ -218,8 +298,6 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
                 empty_dynamic = True
             else:
                 dynamic_segment = segment
-        elif segment.type == PT_GNU_STACK:
-            stack_flags = segment.flags
     if not loads:
         return Rejection("refused", "header", "object file has no loadable segments", by_path=False)
     if elf.type != ET_DYN:
@@ -243,15 +321,24 @@ def verify_mapping(elf: ElfFile, host: Host) -> Rejection | None:
         return Rejection("crash", "truncated", text)
     dynamic = elf.dynamic
     flags = dynamic.flags_1
-    if flags & DF_1_PIE:
+    if flags & DF_1_PIE and traits.refuses_pie:
         text = "cannot dynamically load position-independent executable"
         return Rejection("refused", "flags", text, by_path=False)
-    if flags & DF_1_NOOPEN:
+    if flags & DF_1_NOOPEN and traits.refuses_noopen:
         return Rejection("refused", "flags", "shared object cannot be dlopen()ed", by_path=False)
-    if stack_flags & PF_X and host.glibc >= (2, 41):
+    if traits.refuses_executable_stack and asks_for_stack(elf) and host.refuses_executable_stack:
         text = "cannot enable executable stack as shared object requires"
         return Rejection("refused", "stack", text, errno.EINVAL, by_path=False)
     return None
+
+
+def asks_for_stack(elf: ElfFile) -> bool:
+    """Whether a file wants an executable stack; without a PT_GNU_STACK, x86 presumes it."""
+    flags = PF_X if elf.machine_number in (3, 62) else 0
+    for segment in elf.segments:
+        if segment.type == PT_GNU_STACK:
+            flags = segment.flags
+    return bool(flags & PF_X)
 
 
 def cut_off(elf: ElfFile) -> int:
@@ -268,7 +355,7 @@ def isa_needed(elf: ElfFile) -> int:
     segments = [s for s in elf.segments if s.type == PT_GNU_PROPERTY]
     segments += [s for s in elf.segments if s.type == PT_NOTE]
     for segment in segments:
-        if segment.align != wanted or segment.filesz > 1 << 16:
+        if segment.align != wanted or segment.filesz > MAX_NOTES:
             continue
         raw = elf.data[segment.offset : segment.offset + segment.filesz]
         word = elf.struct("I")

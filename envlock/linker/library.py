@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..binary.elf.relocations import Relocations
     from ..binary.elf.symbols import SymbolTable
     from ..binary.elf.versions import VersionDefinitions, VersionNeed
+    from ..files.roots import Root
 
 #: Paths, most of nothing, whose answers are remembered, so that memory stays flat over many plugins.
 MOST_PATHS = 1 << 16
@@ -178,8 +179,9 @@ class LibraryPool:
     be opened. `load` is for files named by the user and raises.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, root: Root | None = None) -> None:
         self.host = host
+        self.root = root
         self._by_path: dict[str, Library | Rejection | int] = {}
         self._by_identity: dict[tuple[int, int], Library] = {}
 
@@ -193,6 +195,9 @@ class LibraryPool:
         return known
 
     def _open(self, path: str) -> Library | Rejection | int:
+        spelled = path
+        if self.root is not None:
+            path = self.root.real(path)
         try:
             status = os.stat(path)
         except OSError as error:
@@ -205,7 +210,7 @@ class LibraryPool:
         answer = inspect(path, self.host)
         if isinstance(answer, ElfFile):
             try:
-                library = Library(answer, path)
+                library = Library(answer, spelled)
             except ElfError as error:
                 answer.close()
                 return Rejection("crash", "damaged", error.message)

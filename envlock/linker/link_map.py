@@ -95,7 +95,7 @@ class RunningProcess:
         if self._told_by_files:
             return False
         plain, versioned = self._dlsym
-        if version is None:
+        if version is None or versioned is None:
             return plain(None, name) is not None
         return versioned(None, name, version) is not None
 
@@ -109,17 +109,32 @@ class RunningProcess:
         )
 
     @functools.cached_property
-    def _dlsym(self) -> tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer]:
+    def _dlsym(self) -> tuple[ctypes._NamedFuncPointer, ctypes._NamedFuncPointer | None]:
         import ctypes
 
         process = ctypes.CDLL(None)
         plain: ctypes._NamedFuncPointer = process.dlsym
         plain.restype = ctypes.c_void_p
         plain.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-        versioned: ctypes._NamedFuncPointer = process.dlvsym
+        try:
+            versioned: ctypes._NamedFuncPointer | None = process.dlvsym
+        except AttributeError:  # musl knows no versions
+            return plain, None
+        assert versioned is not None
         versioned.restype = ctypes.c_void_p
         versioned.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
         return plain, versioned
+
+    @property
+    def executable_stack(self) -> bool:
+        """Whether the main thread's stack is executable, as the kernel says (proc_pid_maps(5))."""
+        try:
+            with open("/proc/self/maps", "rb", buffering=0) as file:
+                data = file.readall() or b""
+        except OSError:
+            return False
+        line = next((one for one in data.splitlines() if one.endswith(b"[stack]")), b"")
+        return b"x" in line.split(None, 2)[1] if line else False
 
     def file_of(self, path: str) -> str | None:
         """Where the file is that was mapped under a path; None where it was deleted or replaced."""
@@ -188,7 +203,7 @@ def read_link_map() -> list[Link]:
 
 
 def _read_chain() -> list[Link]:
-    found = []
+    found: list[Link] = []
     with _Reader() as memory:
         address = _first_link(memory)
         for _ in range(MAX_OBJECTS):
@@ -199,6 +214,7 @@ def _read_chain() -> list[Link]:
             path = os.fsdecode(_string(memory, name)) if name else ""
             # The kernel's vdso (linux-vdso.so.1, linux-gate.so.1) has no file.
             if not path.startswith("linux-"):
+                path = path if found else ""  # musl's first one has the program's name
                 found.append(Link(here, base, path, dynamic, *_strings(memory, base, dynamic)))
     return found
 

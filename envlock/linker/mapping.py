@@ -136,11 +136,14 @@ def _record_missing(result: Mapped, name: str, current: LoadedObject, problem: N
 
 
 def relocation_order(
-    search_list: list[LoadedObject], root: LoadedObject, glibc: tuple[int, int]
+    search_list: list[LoadedObject], root: LoadedObject, depth_first: bool = True
 ) -> list[LoadedObject]:
-    """The new objects in the order in which dlopen relocates them (last of `l_initfini` first)."""
+    """The new objects in the order in which dlopen relocates them (last of `l_initfini` first).
+
+    `depth_first` is the order since 2.35.
+    """
     maps = [root, *(item for item in search_list if item is not root)]
-    if glibc < (2, 35):
+    if not depth_first:
         ordered = [root, *_sort_original(maps[1:])]
     else:
         ordered = _sort_depth_first(maps)

@@ -109,10 +109,12 @@ class Prediction:
     `outcome` is "ok", "refused" (dlopen returns an error) or "crash" (it kills the process);
     `error` is the text that dlerror would give (for a crash: what happens). `reason` is one word
     for it: "file", "header", "library", "version", "symbol", "tls", "stack", "isa", "flags",
-    "truncated", "assertion", "damaged". dlopen stops at the first error; the lists name all.
+    "truncated", "assertion", "damaged", "relr". dlopen stops at the first error; the lists name all.
     `second_framework` are copies of TensorFlow's own libraries that would be loaded beside the
     loaded ones; `scope` is the scope that was asked. `cut_off` counts bytes at the end of the
-    last page that the file lacks: dlopen takes it, the bytes read as zeros.
+    last page that the file lacks: dlopen takes it, the bytes read as zeros. `unrelocated` are
+    libraries whose DT_RELR an older dynamic linker leaves out without a word. `other_libc` says
+    that the file was linked against glibc and the process runs on musl.
     """
 
     __slots__ = (
@@ -123,12 +125,14 @@ class Prediction:
         "missing_libraries",
         "missing_symbols",
         "missing_versions",
+        "other_libc",
         "outcome",
         "path",
         "reason",
         "scope",
         "second_framework",
         "unchecked",
+        "unrelocated",
     )
 
     def __init__(self, path: str) -> None:
@@ -144,6 +148,8 @@ class Prediction:
         self.missing_symbols: tuple[MissingSymbol, ...] = ()
         self.second_framework: tuple[Dependency, ...] = ()
         self.unchecked: tuple[str, ...] = ()
+        self.other_libc = False
+        self.unrelocated: tuple[str, ...] = ()
         self.scope: LiveScope | None = None
 
     @property
@@ -154,7 +160,9 @@ class Prediction:
     @property
     def unremarkable(self) -> bool:
         """Whether dlopen would return a handle, and nothing about that wants explaining."""
-        return self.ok and not self.second_framework and not self.cut_off
+        return self.ok and not (
+            self.second_framework or self.cut_off or self.unrelocated or self.other_libc
+        )
 
     def fail(self, outcome: str, reason: str, error: str) -> None:
         """Record the first failure; later ones do not change what dlopen says."""

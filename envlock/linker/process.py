@@ -26,21 +26,20 @@ EXECUTABLE = "/proc/self/exe"
 
 def from_process() -> LiveScope:
     """The scope of this very process. Raises `EnvironmentUnreadable` where it cannot be had."""
+    from .cache import PATH as CACHE
     from .header import Host
     from .library import Library, LibraryPool
     from .rtld import interpreter_of
-    from .scope import LiveScope
-    from .search import Searcher
+    from .scope import LiveScope, searcher_for
 
     real, program = _program()
     interpreter = interpreter_of(program.elf)
-    pool = LibraryPool(Host.of(program.elf, interpreter.glibc))
+    host = Host.of(program.elf, interpreter.traits, _started_with("GLIBC_TUNABLES"))
+    pool = LibraryPool(host)
     pool.add(program)
-    searcher = Searcher(pool, interpreter, _started_with("LD_LIBRARY_PATH"))
+    searcher = searcher_for(pool, interpreter, _started_with("LD_LIBRARY_PATH"), CACHE)
     main = LoadedObject(real, program, origin=os.path.dirname(real))
-    scope = LiveScope(
-        host=pool.host, interpreter=interpreter, pool=pool, searcher=searcher, main=main
-    )
+    scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
 
     def opener(path: str) -> Library | None:
         answer = pool.open(path)
@@ -54,15 +53,19 @@ def from_process() -> LiveScope:
         # A relative path is meant as seen from the folder in which it was opened.
         file = link.path if link.path.startswith("/") else process.file_of(link.path)
         loaded = LoadedObject(link.path, opener=opener, soname=link.soname, file=file)
-        scope.namespace.add(loaded)
+        if link.path == interpreter.path:
+            scope.add_loader(loaded)
+        else:
+            scope.namespace.add(loaded)
         objects[link.address] = loaded
     scope.startup = _startup(scope)
     known = _global_scope(chain, objects, interpreter.path)
     process.global_scope = known
     scope.make_global(scope.startup if known is None else known)
     scope.find_framework()
-    scope.tunables = _started_with("GLIBC_TUNABLES")
     scope.process = process
+    scope.note_loader()
+    host.executable_stack = process.executable_stack
     return scope
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 
+from ..binary.elf.dynamic import DT_RELR
 from ..binary.elf.file import ElfFile
 from ..binary.elf.relocations import ANY
 from ..binary.elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK, begin_plugin
 from ..models.errors import ElfError
-from .header import Rejection, cut_off, inspect, isa_needed, verify_header, verify_mapping
+from .header import Rejection, cut_off, inspect, isa_needed
+from .header import verify as verify_file
 from .library import Library, open_plugin
 from .lookup import LookupScope, Version
 from .mapping import Mapper, relocation_order
@@ -116,7 +118,7 @@ def _continue(library: Library, scope: LiveScope, prediction: Prediction) -> Non
 
 def _checked(elf: ElfFile, scope: LiveScope, prediction: Prediction) -> Library | None:
     """`inspect` for a file that is open already; None when dlopen refuses it (recorded)."""
-    answer = verify_header(elf, scope.host) or verify_mapping(elf, scope.host)
+    answer = verify_file(elf, scope.host)
     if answer is not None:
         _reject(answer, elf.path, prediction)
         return None
@@ -145,6 +147,8 @@ class _Opening:
         self.root = root
         #: (needed-by path, file) to a provider without any version table.
         self.bare: dict[tuple[str, bytes | None], Library] = {}
+        self.traits = scope.host.traits
+        self.static_tls = scope.static_tls.copy()
 
     def run(self) -> None:
         prediction = self.prediction
@@ -160,11 +164,22 @@ class _Opening:
         if mapped.fatal is not None:
             prediction.fail(*mapped.fatal)
         new = [item for item in mapped.search_list if item.new]
-        for item in new:
-            self._check_versions(item)
-        order = relocation_order(mapped.search_list, self.root, self.scope.host.glibc)
-        self._check_isa(order)
+        if self.traits.musl:
+            self._look_at_libc()
+        else:
+            for item in new:
+                self._check_versions(item)
+        order = relocation_order(mapped.search_list, self.root, self.scope.host.sorts_depth_first)
+        if self.traits.checks_processor:
+            self._check_isa(order)
         self._relocate(order, mapped.search_list)
+
+    def _look_at_libc(self) -> None:
+        """A library that was linked against glibc, in a process on musl."""
+        from .musl import linked_to_glibc
+
+        root = self.root.library
+        self.prediction.other_libc = root is not None and linked_to_glibc(root)
 
     def _check_versions(self, item: LoadedObject) -> None:
         """`_dl_check_map_versions` for one object."""
@@ -189,7 +204,7 @@ class _Opening:
             if provider.library is None:
                 continue
             if not provider.library.definitions.present:
-                if not provider.library.versions and self.scope.host.glibc < (2, 42):
+                if not provider.library.versions and self.traits.asserts_versions:
                     self.bare[item.path, need.library] = provider.library
                 continue
             names = provider.library.definitions.names
@@ -215,6 +230,18 @@ class _Opening:
                         f"{provider.path}: version `{text}' not found (required by {item.path})",
                     )
         self.prediction.missing_versions = tuple(missing)
+        if library.elf.dynamic.get(DT_RELR) is not None:
+            self._check_relr(library, item)
+
+    def _check_relr(self, library: Library, item: LoadedObject) -> None:
+        """DT_RELR where it wants a version, or is not known."""
+        from .releases import relr_problem
+
+        problem = relr_problem(library, item.path, self.traits)
+        if problem is not None:
+            self.prediction.fail(*problem)
+        elif not self.traits.applies_relr:
+            self.prediction.unrelocated += (item.path,)
 
     def _check_isa(self, order: list[LoadedObject]) -> None:
         """`dl_isa_level_check`: the processor level that a library says it needs."""
@@ -283,9 +310,22 @@ class _Opening:
                 prediction.unchecked += (
                     f"`{item.path}` calls {_text(symbol.name)} itself; what it opens is not seen",
                 )
-            version = _version_of(library, index)
+            version = None if self.traits.musl else _version_of(library, index)
             if version is not None and self.bare and (item.path, version.file) in self.bare:
                 self._check_bare(item, symbol.name, version, shared)
+            if (
+                version is not None
+                and version.file
+                and self.traits.insists_on_file
+                and self._absent(symbol.name, version, binding_class, shared)
+            ):
+                if index not in known:
+                    known.add(index)
+                    missing.append(_missing(symbol.name, version, item.path))
+                    prediction.fail(
+                        "refused", "symbol", self._absent_text(item, symbol.name, version)
+                    )
+                continue
             if (
                 shared.defines(symbol.name, version, binding_class)
                 or symbol.binding == STB_WEAK
@@ -298,14 +338,36 @@ class _Opening:
             ):
                 continue
             known.add(index)
-            name = _text(symbol.name)
-            wanted = _text(version.name) if version is not None else None
-            file = os.fsdecode(version.file) if version and version.file else None
-            missing.append(MissingSymbol(name, item.path, wanted, file))
-            suffix = f", version {wanted}" if wanted is not None else ""
-            prediction.fail("refused", "symbol", f"{item.path}: undefined symbol: {name}{suffix}")
+            missing.append(_missing(symbol.name, version, item.path))
+            prediction.fail("refused", "symbol", self._undefined(item, symbol.name, version))
         if relocations.static_tls:
             self._check_static_tls(item, library, shared)
+
+    def _undefined(self, item: LoadedObject, name: bytes, version: Version | None) -> str:
+        """What dlerror says of a symbol that nothing defines."""
+        if self.traits.musl:
+            from .musl import missing_symbol
+
+            return missing_symbol(item.path, _text(name))
+        suffix = f", version {_text(version.name)}" if version is not None else ""
+        return f"{item.path}: undefined symbol: {_text(name)}{suffix}"
+
+    def _absent(
+        self, name: bytes, version: Version, binding_class: int, scope: LookupScope
+    ) -> bool:
+        """Whether the library that a version is needed from lacks the symbol, up to 2.29."""
+        provider = self.mapper.namespace.named(os.fsdecode(version.file or b""))
+        library = provider.library if provider is not None else None
+        if library is None:
+            return False
+        from .releases import absent_from_file
+
+        return absent_from_file(library, name, version, binding_class, scope)
+
+    def _absent_text(self, item: LoadedObject, name: bytes, version: Version) -> str:
+        from .releases import absent_text
+
+        return absent_text(item.path, _text(name), version, self.traits)
 
     def _check_bare(
         self, item: LoadedObject, name: bytes, version: Version, shared: LookupScope
@@ -324,9 +386,7 @@ class _Opening:
 
     def _check_static_tls(self, item: LoadedObject, library: Library, scope: LookupScope) -> None:
         """`_dl_allocate_static_tls`: does the TLS that is addressed statically still fit?"""
-        from .tls import static_tls_size
-
-        owners = set()
+        owners: dict[Library, None] = {}
         for index in library.relocations.static_tls:
             owner = library
             if index:
@@ -336,10 +396,9 @@ class _Opening:
                     if found is None:
                         continue
                     owner = found[0]
-            owners.add(owner)
-        startup = {loaded.library for loaded in self.scope.startup}
-        for owner in owners - startup:
-            if static_tls_size(owner) > self.scope.static_tls_free:
+            owners[owner] = None
+        for owner in owners:
+            if not self.static_tls.take(owner):
                 self.prediction.fail(
                     "refused",
                     "tls",
@@ -358,6 +417,12 @@ def _version_of(library: Library, index: int) -> Version | None:
     if known is None or not known[0]:
         return None
     return Version(*known)
+
+
+def _missing(name: bytes, version: Version | None, needed_by: str) -> MissingSymbol:
+    wanted = _text(version.name) if version is not None else None
+    file = os.fsdecode(version.file) if version and version.file else None
+    return MissingSymbol(_text(name), needed_by, wanted, file)
 
 
 def _text(name: bytes) -> str:

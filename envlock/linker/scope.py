@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .namespace import LoadedObject
     from .rtld import Interpreter
     from .search import Searcher
+    from .tls import StaticTls
 
 
 #: The framework's libraries, whose exports plugins are written against.
@@ -29,6 +30,19 @@ FRAMEWORK = ("libtensorflow_framework.so", "libtensorflow_cc.so", "_pywrap_tenso
 
 #: Different closures whose lookups are remembered at once.
 MOST_LOOKUPS = 64
+
+
+def searcher_for(
+    pool: LibraryPool, interpreter: Interpreter, library_path: str, cache_path: str | None
+) -> Searcher:
+    """What finds libraries as this interpreter does."""
+    from .search import Searcher
+
+    if interpreter.traits.musl:
+        from .musl import MuslSearcher
+
+        return MuslSearcher(pool, interpreter, library_path, None)
+    return Searcher(pool, interpreter, library_path, cache_path)
 
 
 class LiveScope:
@@ -60,12 +74,11 @@ class LiveScope:
         self.framework: list[LoadedObject] = []
         self.process: RunningProcess | None = None
         self.unchecked: list[str] = []
-        self.tunables = ""  # GLIBC_TUNABLES
         self._lookups: dict[tuple[Library, ...], LookupScope] = {}
         #: Function name to what the framework exports under it; filled by explanations.
         self.similar_names: dict[str, list[str]] = {}
         self._framework_lookup: LookupScope | None = None
-        self._static_tls_free: int | None = None
+        self._static_tls: StaticTls | None = None
         self._global_libraries: tuple[Library, ...] | None = None
 
     @property
@@ -96,6 +109,29 @@ class LiveScope:
         ]
         # libtensorflow_framework first: most of what plugins use is there.
         self.framework = sorted(found, key=lambda item: "libtensorflow_framework" not in item.path)
+
+    def add_loader(self, loaded: LoadedObject) -> None:
+        """Add the dynamic linker itself, which is the C library too where it is musl's."""
+        names: tuple[str, ...] = ()
+        if self.interpreter.traits.musl:
+            from .musl import OWN_NAMES
+
+            names = OWN_NAMES
+        self.namespace.add(loaded, *names)
+
+    def note_loader(self) -> None:
+        """Say under `unchecked` where it is not known which loader this is."""
+        traits, path = self.interpreter.traits, self.interpreter.path
+        if traits.musl:
+            self.unchecked.append(
+                f"`{path}` is musl's dynamic linker: of its own rules only how it finds libraries "
+                "and symbols is known here"
+            )
+        elif traits.release == (0, 0):
+            self.unchecked.append(
+                f"`{path or self.main.path}` is not a readable glibc interpreter: it is assumed to "
+                "do what glibc does"
+            )
 
     def make_global(self, loaded: Iterable[LoadedObject]) -> None:
         """`add_to_global`: append what is not global yet."""
@@ -133,14 +169,13 @@ class LiveScope:
         return self._framework_lookup
 
     @property
-    def static_tls_free(self) -> int:
-        """Bytes left for initial-exec TLS of libraries that are dlopened (an estimate)."""
-        if self._static_tls_free is None:
-            from .tls import static_tls_free, surplus
+    def static_tls(self) -> StaticTls:
+        """What is left for initial-exec TLS of libraries that are dlopened (an estimate)."""
+        if self._static_tls is None:
+            from .tls import StaticTls
 
-            extra = surplus(self.tunables, self.host.glibc)
-            self._static_tls_free = static_tls_free(self.startup, self.namespace.objects, extra)
-        return self._static_tls_free
+            self._static_tls = StaticTls(self.startup, self.namespace.objects, self.host)
+        return self._static_tls
 
     def close(self) -> None:
         """Unmap every library that was opened."""

@@ -14,7 +14,7 @@ from ..models.errors import ElfError
 from .cache import DEFAULT_FLAGS, LinkerCache
 from .header import Rejection
 from .library import Library
-from .rtld import Interpreter, Processor, processor
+from .rtld import Interpreter, Processor, kernel, processor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Searcher:
     def processor(self) -> Processor:
         """The processor's folders, read when a folder has any."""
         if self._processor is None:
-            self._processor = processor(self.pool.host.machine_number, self.interpreter.glibc)
+            host = self.pool.host
+            self._processor = processor(host.machine_number, host.traits, host.tunables)
         return self._processor
 
     @property
@@ -124,7 +125,14 @@ class Searcher:
             if self._cache_path is not None:
                 host = self.pool.host
                 flags = DEFAULT_FLAGS.get((host.machine_number, host.bits), 3)
-                self._cache = LinkerCache.load(self._cache_path, flags, self.processor.hwcaps)
+                own, traits = self.processor, host.traits
+                self._cache = LinkerCache.load(
+                    self._cache_path,
+                    flags,
+                    own.hwcaps if traits.searches_hwcaps else (),
+                    own.hwcap_bits if traits.searches_legacy else None,
+                    kernel() if traits.checks_kernel else None,
+                )
         return self._cache  # type: ignore[return-value]
 
     def find(self, name: str, loader: LoadedObject | None, main: LoadedObject) -> Found | NotFound:
@@ -135,6 +143,7 @@ class Searcher:
         state = _Search()
         if "/" in name:
             path = self.substitute(name, loader) if loader is not None else name
+            path = self._place(path)
             library = self._try(path, state) if path else None
             if library is not None:
                 return Found(library, path, "path", None)
@@ -143,6 +152,7 @@ class Searcher:
             if how == "ld.so.cache":
                 cache = self.cache
                 cached = cache.lookup(name) if cache is not None else None
+                cached = None if cached is None else self._place(cached)
                 if cached is None or (self._nodeflib(loader, main) and self._in_system(cached)):
                     continue
                 library = self._try(cached, state)
@@ -239,8 +249,19 @@ class Searcher:
                 if not folder:
                     continue
                 folder = folder.rstrip("/") + "/"
+                if part.startswith("/"):
+                    folder = self._place(folder)
             found[folder] = None
         return tuple(found)
+
+    def _place(self, path: str) -> str:
+        """Where a path that was written for the process's own root is here."""
+        root = self.pool.root
+        return path if root is None else root.outside(path)
+
+    def _is_folder(self, path: str) -> bool:
+        root = self.pool.root
+        return os.path.isdir(path if root is None else root.real(path.rstrip("/")))
 
     def substitute(self, text: str, link: LoadedObject) -> str:
         """Replace `$ORIGIN`, `$LIB` and `$PLATFORM`; empty when one has no value."""
@@ -291,7 +312,7 @@ class Searcher:
                 if state.fatal is not None:
                     return None
             if variants and state.errno not in (errno.ENOENT, errno.EACCES):
-                if state.errno == errno.ENOTDIR and self.interpreter.glibc >= (2, 39):
+                if state.errno == errno.ENOTDIR and self.pool.host.traits.passes_over_files:
                     continue
                 return None
         return None
@@ -300,16 +321,17 @@ class Searcher:
         """The folder's existing hardware subfolders, then itself; nothing where it is not a folder."""
         if folder[:1] != "/":
             return (folder,)
-        if not os.path.isdir(folder):
+        if not self._is_folder(folder):
             return ()
         found = []
-        if os.path.isdir(folder + "glibc-hwcaps"):
+        traits = self.pool.host.traits
+        if self._is_folder(folder + "glibc-hwcaps") and traits.searches_hwcaps:
             found = [f"{folder}glibc-hwcaps/{name}/" for name in self.processor.hwcaps]
-        if self.interpreter.glibc < (2, 37):
+        if traits.searches_legacy:
             tops = {"tls", "x86_64", "haswell", "xeon_phi", "avx512_1", "aarch64"}
-            if any(os.path.isdir(folder + top) for top in tops):
+            if any(self._is_folder(folder + top) for top in tops):
                 found += [folder + name for name in self.processor.legacy]
-        return (*filter(os.path.isdir, found), folder)
+        return (*filter(self._is_folder, found), folder)
 
     def _try(self, path: str, state: _Search) -> Library | None:
         """`open_verify` on one path."""

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import os
 
-from .header import Host
+from .header import Host, asks_for_stack
 from .library import Library, LibraryPool, open_plugin
 from .mapping import Mapper
 from .namespace import LoadedObject
 from .rtld import interpreter_of
-from .scope import LiveScope
-from .search import Found, NotFound, Searcher
+from .scope import LiveScope, searcher_for
+from .search import Found, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
+
+    from ..files.roots import Root
 
     class Paths(Protocol):
         """Where an environment keeps what."""
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         def executable(self) -> str: ...
         @property
         def stdlib(self) -> str: ...
+        @property
+        def root(self) -> Root | None: ...
 
     class Install(Protocol):
         """The installed TensorFlow."""
@@ -75,6 +79,7 @@ def for_environment(
         stdlib=environment.paths.stdlib,
         environ=environ,
         cache_path=cache_path,
+        root=environment.paths.root,
     )
 
 
@@ -85,10 +90,13 @@ def build_scope(
     stdlib: str | None = None,
     environ: Mapping[str, str] | None = None,
     cache_path: str | None = "/etc/ld.so.cache",
+    root: Root | None = None,
 ) -> LiveScope:
     """`for_environment` with plain paths; `package_dir` is the folder of the `tensorflow` package."""
-    env = os.environ if environ is None else environ
-    scope = start_process(executable, env, cache_path=cache_path)
+    # What is set here does not reach a process of another root.
+    here = os.environ if root is None else {}
+    env = here if environ is None else environ
+    scope = start_process(executable, env, cache_path=cache_path, root=root)
     if package_dir is not None:
         import_tensorflow(scope, package_dir)
     if stdlib is not None:
@@ -101,29 +109,29 @@ def start_process(
     environ: Mapping[str, str],
     *,
     cache_path: str | None = "/etc/ld.so.cache",
+    root: Root | None = None,
 ) -> LiveScope:
-    """The scope of an executable right after start: its closure, LD_PRELOAD, the interpreter."""
-    real = os.path.realpath(executable)
+    """The scope of an executable right after start: its closure, LD_PRELOAD, the interpreter.
+
+    In another `root` file system, every path is given and found as it is from here.
+    """
+    real = os.path.realpath(executable) if root is None else root.real(executable)
+    if root is not None and cache_path is not None:
+        cache_path = root.real(root.outside(cache_path))
     program = open_plugin(real)
-    interpreter = interpreter_of(program.elf)
-    host = Host.of(program.elf, interpreter.glibc)
-    pool = LibraryPool(host)
+    interpreter = interpreter_of(program.elf, root)
+    host = Host.of(program.elf, interpreter.traits, environ.get("GLIBC_TUNABLES", ""))
+    host.executable_stack = True  # what is there at the start may still ask for one
+    pool = LibraryPool(host, root)
     pool.add(program)
     main = LoadedObject(real, program, origin=os.path.dirname(real))
-    searcher = Searcher(
-        pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path=cache_path
-    )
+    searcher = searcher_for(pool, interpreter, environ.get("LD_LIBRARY_PATH", ""), cache_path)
     scope = LiveScope(host=host, interpreter=interpreter, pool=pool, searcher=searcher, main=main)
-    scope.tunables = environ.get("GLIBC_TUNABLES", "")
-    if interpreter.glibc == (0, 0):
-        scope.unchecked.append(
-            f"`{interpreter.path or executable}` is not a readable glibc interpreter: it is "
-            "assumed to do what glibc does"
-        )
+    scope.note_loader()
     scope.namespace.add(main)
     linker = pool.open(interpreter.path) if interpreter.path else None
     if isinstance(linker, Library):
-        scope.namespace.add(LoadedObject(interpreter.path, linker))
+        scope.add_loader(LoadedObject(interpreter.path, linker))
     mapper = Mapper(scope.namespace, searcher, main)
     preloads = []
     for name in environ.get("LD_PRELOAD", "").replace(":", " ").split():
@@ -132,6 +140,12 @@ def start_process(
             preloads.append(loaded)
     _commit(scope, mapper, main, preloads, make_global=True)
     scope.startup = list(scope.namespace.objects)
+    host.executable_stack = any(
+        item.library is not None
+        and item.path != interpreter.path
+        and asks_for_stack(item.library.elf)
+        for item in scope.startup
+    )
     return scope
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .record import Record
 from .report import Finding, PluginSummary, Unchecked
+from .runtime import RuntimeNeeds
 from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
@@ -41,5 +42,6 @@ class CompatDocument(Record):
     plugin: PluginSummary
     releases: tuple[CompatRelease, ...] = ()
     other: OtherDistribution | None = None  # None: it takes no more than this one
+    runtime: RuntimeNeeds | None = None  # None where the plugin could not be read
     unchecked: tuple[Unchecked, ...] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"format": (COMPAT_FORMAT,)}

@@ -54,6 +54,7 @@ class EnvironmentSummary(Record):
     python: str | None = None
     tensorflow: str | None = None
     distribution: str | None = None
+    glibc: str | None = None  # a release of the C library that was asked about alone (`--glibc`)
 
 
 class Report(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .manifest import Manifest, PluginIdentity
 from .record import Record
 from .report import Finding
+from .runtime import RuntimeNeeds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class StampDocument(Record):
     bytes_added: int | None = None
     notes: tuple[str, ...] = ()  # a broken hard link and the like
     signed_by: str | None = None  # fingerprint of the key that it was signed with
+    runtime: RuntimeNeeds | None = None  # the C and C++ run time that takes it
     manifest: Manifest | None = None
     findings: tuple[Finding, ...] = ()  # why it was refused, or what was forced
     error: ErrorInfo | None = None

@@ -92,6 +92,8 @@ def _reasons(reports: Sequence[Report], everything: bool) -> Iterator[str]:
 
 def _release(report: Report) -> str:
     environment = report.environment
+    if environment.glibc:
+        return f"glibc {environment.glibc}"
     return environment.tensorflow or environment.prefix or "no TensorFlow"
 
 

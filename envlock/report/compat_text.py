@@ -72,5 +72,7 @@ def render(answer: CompatDocument, *, everything: bool, style: Style) -> str:
         name = answer.other.name
         command = f"envlock compat --distribution {name} {quote(answer.plugin.path)}"
         lines.append(f"  hint: the package `{name}` takes it in {_spans(answer)}: {command}")
+    needs = answer.runtime.sentence() if answer.runtime is not None else None
+    lines += [f"  {needs}"] if needs else []
     lines += [f"  unchecked: {u.what}: {u.why}" for u in answer.unchecked]
     return "".join(printable(line) + "\n" for line in lines)

@@ -107,6 +107,8 @@ def environment_line(environment: EnvironmentSummary) -> str:
 
 
 def _tensorflow(environment: EnvironmentSummary) -> str:
+    if environment.glibc:
+        return f"glibc {environment.glibc}"
     if not environment.tensorflow:
         return "no TensorFlow"
     name = environment.distribution

@@ -53,13 +53,13 @@ class Case:
         self,
         prediction: Prediction,
         plugin: PluginIdentity,
-        environment: EnvironmentFacts,
+        environment: EnvironmentFacts | None,
         recorded: TensorFlowFacts | None = None,
     ) -> None:
         self.recorded = recorded  # the TensorFlow that the manifest names
         self.prediction = prediction
         self.plugin = plugin
-        self.environment = environment
+        self._environment = environment
         self.libraries = list(prediction.missing_libraries)
         self.versions = [v for v in prediction.missing_versions if not v.weak]
         absent = {(v.needed_by, v.version) for v in self.versions}
@@ -71,6 +71,12 @@ class Case:
             if prediction.outcome != "crash" and (symbol.needed_by, symbol.version) not in absent
         ]
         self.findings: list[Finding] = []
+
+    @property
+    def environment(self) -> EnvironmentFacts:
+        """The environment; causes in the plugin's own file and in glibc's versions need none."""
+        assert self._environment is not None
+        return self._environment
 
     @property
     def name(self) -> str:

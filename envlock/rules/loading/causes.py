@@ -28,14 +28,22 @@ def all_causes() -> tuple[Rule, ...]:
     )
 
 
+def c_library_causes() -> tuple[Rule, ...]:
+    """Those that look at nothing but the plugin's file and glibc."""
+    from . import file_causes, library_causes
+
+    return (*file_causes.RULES, library_causes.glibc_too_old, *file_causes.LAST)
+
+
 def explain(
     prediction: Prediction,
     plugin: PluginIdentity,
-    environment: EnvironmentFacts,
+    environment: EnvironmentFacts | None,
     recorded: TensorFlowFacts | None = None,
 ) -> tuple[Finding, ...]:
     """One finding for each cause that a prediction shows; none when dlopen would succeed.
 
+    `environment` is None where a release of the C library was asked about alone.
     `recorded` is the TensorFlow that the plugin's manifest names, if it has one.
 
     Raises nothing of its own; unreadable facts are left out of the text.
@@ -45,7 +53,7 @@ def explain(
     from .case import Case
 
     case = Case(prediction, plugin, environment, recorded)
-    for cause in all_causes():
+    for cause in all_causes() if environment is not None else c_library_causes():
         finding: Finding | None = cause(case)
         if finding is not None:
             case.findings.append(finding)

@@ -112,6 +112,41 @@ def executable_stack(case: Case) -> Finding | None:
 
 
 @RULES.rule(
+    "relr-unknown",
+    "The dynamic linker does not know packed relocations",
+    "DT_RELR holds relative relocations in little room. glibc knows it since 2.36; an older one "
+    "leaves the pointers as they stand in the file.",
+    changes=(
+        "plugin",
+        "glibc",
+    ),
+)
+def relr_unknown(case: Case) -> Finding | None:
+    prediction = case.prediction
+    remedy = "link it without `-z pack-relative-relocs`"
+    if prediction.reason == "relr":
+        refused = prediction.outcome == "refused"
+        return relr_unknown.finding(
+            subject=case.name,
+            message=prediction.error or "the dynamic linker does not take its DT_RELR",
+            why="glibc asks for the version GLIBC_ABI_DT_RELR, so that no older one takes the file"
+            if refused
+            else "the process would die; no exception is raised",
+            remedy=remedy,
+        )
+    if not prediction.unrelocated:
+        return None
+    return relr_unknown.finding(
+        verdict=Verdict.UNSAFE,
+        subject=case.name,
+        message=f"`{prediction.unrelocated[0]}` has its relative relocations in DT_RELR, which "
+        "this environment's dynamic linker (glibc before 2.36) does not apply",
+        why="every pointer in its data stays as it is in the file, and using one ends the process",
+        remedy=remedy,
+    )
+
+
+@RULES.rule(
     "cpu-level",
     "A library is marked for a newer processor",
     "A GNU property names the x86-64 level (v2, v3, v4) that the code needs; the dynamic "
@@ -143,7 +178,7 @@ def static_tls(case: Case) -> Finding | None:
     prediction = case.prediction
     if prediction.reason != "tls" or prediction.scope is None:
         return None
-    free = prediction.scope.static_tls_free
+    free = prediction.scope.static_tls.free
     return static_tls.finding(
         subject=case.name,
         live=f"about {plural(free, 'byte')} left",

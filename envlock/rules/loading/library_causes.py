@@ -9,11 +9,13 @@ from shlex import quote
 from ...linker.grafts import name_before_graft
 from ...models.report import Finding
 from ...models.verdict import Verdict
+from ...models.versions import of_glibc, order
 from ..base import Rules
 from .case import MOST_EXAMPLES, Case, plural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ...linker.library import Library
     from ...linker.prediction import MissingLibrary, MissingVersion
 
 RULES = Rules("loading")
@@ -39,6 +41,7 @@ _CUDA_PACKAGES = (
     ("libcudart", "nvidia-cuda-runtime"),
 )
 _GLIBC = re.compile(r"GLIBC_(\d[\d.]*|ABI_\w+|PRIVATE)$")
+_MUSL = re.compile(r"(libc\.musl-|ld-musl-)")
 _RUNTIME = re.compile(r"(GLIBCXX|CXXABI|GCC|GOMP|OMP|GFORTRAN|QUADMATH|LIBATOMIC)_([\d.]+)")
 #: The first GCC release whose libstdc++ has a version, from the libstdc++ manual's ABI table.
 _GCC_OF = {
@@ -59,6 +62,45 @@ _GCC_OF = {
     "3.4.33": "14.1.0",
     "3.4.34": "15.1.0",
 }
+
+
+@RULES.rule(
+    "other-c-library",
+    "The plugin is built for another C library",
+    "glibc and musl (Alpine Linux) are two C libraries. What was linked against one finds the "
+    "other under the same names at best, and then calls functions that differ.",
+    changes=("glibc",),
+)
+def other_c_library(case: Case) -> Finding | None:
+    musl = case.take_libraries(lambda item: _MUSL.match(item.name) is not None)
+    if musl:
+        return other_c_library.finding(
+            subject=musl[0].name,
+            built="musl",
+            live="glibc",
+            message=f"the plugin is built for musl (it needs `{musl[0].name}`), and this "
+            "environment's C library is glibc",
+            why=f"dlopen answers `{musl[0].error}`",
+            remedy="build it in a glibc system, such as the manylinux image of the TensorFlow "
+            "release, or take the package's manylinux wheel",
+        )
+    if not case.prediction.other_libc:
+        return None
+    case.take_libraries(lambda item: of_glibc(item.name))
+    error = case.prediction.error
+    return other_c_library.finding(
+        verdict=Verdict.INCOMPATIBLE if error else Verdict.UNSAFE,
+        subject=case.name,
+        built="glibc",
+        live="musl",
+        message="the plugin is built for glibc, and this environment's C library is musl",
+        why=f"dlopen answers `{error}`"
+        if error
+        else "musl's dynamic linker takes it, because it passes over versions, but its functions "
+        "and structures are not glibc's: it can crash or compute garbage",
+        remedy="use an environment on glibc (python:3-slim instead of python:3-alpine), where "
+        "TensorFlow's own wheels run too, or build the plugin on musl",
+    )
 
 
 @RULES.rule(
@@ -315,27 +357,39 @@ def _matching(folder: str, ending: str) -> list[str]:
 
 
 def _highest(versions: list[MissingVersion]) -> MissingVersion:
-    def key(version: MissingVersion) -> tuple[int, ...]:
-        return tuple(int(part) for part in re.findall(r"\d+", version.version))
+    """The version with the highest number; names without one (GLIBC_ABI_DT_RELR) come first."""
+    return max(versions, key=lambda version: _number_of(version.version))
 
-    return max(versions, key=key)
+
+def _number_of(version: str) -> tuple[int, ...]:
+    """The number behind a version's prefix: (2, 38) of GLIBC_2.38; nothing of GLIBC_PRIVATE."""
+    return order(version.rpartition("_")[2])
 
 
 def _provided(case: Case, name: str, prefix: str) -> str | None:
     """The highest version of that kind which the found library defines."""
-    scope = case.prediction.scope
-    library = None
-    for dependency in case.prediction.closure:
-        if dependency.name == name:
-            library = dependency.library
-    if library is None and scope is not None:
-        loaded = scope.namespace.find(name)
-        library = loaded.library if loaded is not None else None
+    library = _found(case, name)
     if library is None:
         return None
     names = [n.decode("ascii", "replace") for n in library.definitions.names]
     names = [n for n in names if re.fullmatch(prefix + r"_\d[\d.]*", n)]
-    return max(names, key=lambda n: [int(p) for p in re.findall(r"\d+", n)], default=None)
+    return max(names, key=_number_of, default=None)
+
+
+def _found(case: Case, name: str) -> Library | None:
+    for dependency in case.prediction.closure:
+        if dependency.name == name:
+            return dependency.library
+    scope = case.prediction.scope
+    loaded = scope.namespace.find(name) if scope is not None else None
+    return loaded.library if loaded is not None else None
+
+
+def _glibc(case: Case) -> str | None:
+    """The release of the C library: not every one defines a version of its own (2.31)."""
+    scope = case.prediction.scope
+    release = scope.interpreter.traits.release if scope is not None else (0, 0)
+    return f"GLIBC_{release[0]}.{release[1]}" if release != (0, 0) else None
 
 
 @RULES.rule(
@@ -349,7 +403,9 @@ def glibc_too_old(case: Case) -> Finding | None:
     if not taken:
         return None
     highest = _highest(taken)
-    live = _provided(case, highest.provider, "GLIBC")
+    live = _glibc(case) or _provided(case, highest.provider, "GLIBC")
+    if case.prediction.scope is None:  # a release was named, and no system
+        live = highest.provider_path.replace("glibc ", "GLIBC_")
     return glibc_too_old.finding(
         subject=highest.provider,
         built=highest.version,

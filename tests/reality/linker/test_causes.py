@@ -13,12 +13,14 @@ from envlock.binary.elf.file import ElfFile
 from envlock.binary.elf.symbols import sysv_hash
 from envlock.linker.resolve import predict
 from envlock.linker.simulate import build_scope
+from envlock.linker.traits import Traits
 from envlock.models.manifest import HeaderVersions, PluginIdentity
 from envlock.models.report import Finding
 from envlock.models.verdict import VERDICTS
 from envlock.plugin.identity import read_identity
 from envlock.rules.loading.causes import all_causes, explain
-from tests.unit.linker.workshop import Workshop
+from tests.unit.linker.test_musl import MuslWorkshop
+from tests.unit.linker.workshop import Workshop, have
 
 ABSL = "lts_20230802"
 EXPORTS = (
@@ -134,7 +136,7 @@ def program(kit: Kit) -> Path:
 
 
 def executable_stack(kit: Kit) -> Path:
-    kit.host_changes["glibc"] = (2, 41)
+    kit.host_changes["traits"] = Traits.of_release((2, 41))
     return kit.plugin(flags=["-Wl,-z,execstack"])
 
 
@@ -166,6 +168,20 @@ def assertion(kit: Kit) -> Path:
     data[at : at + 8] = second.to_bytes(8, "little")
     plugin.write_bytes(data)
     return plugin
+
+
+def packed(kit: Kit) -> Path:
+    kit.host_changes["traits"] = Traits.of_release((2, 31))
+    return kit.shop.lib(
+        "plugin.so",
+        "static int x, y; int *p[64] = {&x, &y, &x};",
+        flags=["-Wl,-z,pack-relative-relocs"],
+    )
+
+
+def from_alpine(kit: Kit) -> Path:
+    stub = kit.shop.lib("stub/x.so", "", soname="libc.musl-x86_64.so.1")
+    return kit.plugin(needs=[stub])
 
 
 def grafted(kit: Kit) -> Path:
@@ -290,6 +306,8 @@ CASES: dict[str, Callable[[Kit], Path]] = {
     "cpu-level": processor_level,
     "static-tls": static_tls,
     "linker-aborts": assertion,
+    "relr-unknown": packed,
+    "other-c-library": from_alpine,
     "grafted-framework": grafted,
     "framework-soname": old_soname,
     "framework-library": lost_soname,
@@ -333,6 +351,8 @@ TOLD: dict[str, tuple[str, ...]] = {
     "static-tls": ("bytes left", "GLIBC_TUNABLES"),
     "executable-stack": ("patchelf --clear-execstack plugin.so",),
     "linker-aborts": ("libf.so", "assert"),
+    "relr-unknown": ("DT_RELR", "before 2.36", "pack-relative-relocs"),
+    "other-c-library": ("musl", "glibc", "libc.musl-x86_64.so.1", "manylinux"),
     "not-a-plugin-library": ("executable",),
 }
 
@@ -369,6 +389,41 @@ def test_every_cause_is_tested_and_described() -> None:
         assert cause.severity in VERDICTS
         assert cause.id.replace("-", "").isalnum()
         assert cause.id.islower()
+
+
+@pytest.mark.parametrize(("calls", "verdict"), [("puts", "unsafe"), ("__puts_chk", "incompatible")])
+def test_a_glibc_plugin_in_an_environment_on_musl(kit: Kit, calls: str, verdict: str) -> None:
+    if not have("musl-gcc"):
+        pytest.skip("needs musl-tools")
+    plugin = kit.shop.lib(
+        "plugin.so",
+        f"int puts(const char *), {calls}(const char *);"
+        f'int g(void) {{ return puts("") + {calls}(""); }}',
+        libc=True,
+    )
+    MuslWorkshop(kit.shop.folder).host()
+    finding = kit.explain(plugin)[0]
+    assert (finding.rule, finding.verdict) == ("other-c-library", verdict)
+    assert (finding.built, finding.live) == ("glibc", "musl")
+    assert "alpine" in (finding.remedy or "")
+    if verdict == "incompatible":
+        assert f"{calls}: symbol not found" in (finding.why or "")
+
+
+def test_packed_relocations_and_constructors(kit: Kit) -> None:
+    kit.host_changes["traits"] = Traits.of_release((2, 31))
+    source = "static int x; __attribute__((constructor)) static void begin(void) { x = 1; }"
+    plugin = kit.shop.lib("plugin.so", source, flags=["-Wl,-z,pack-relative-relocs"])
+    (finding,) = kit.explain(plugin)
+    assert (finding.rule, finding.verdict) == ("relr-unknown", "incompatible")
+
+
+def test_the_highest_glibc_is_not_a_name_with_numbers_in_it(kit: Kit) -> None:
+    """GLIBC_ABI_DT_X86_64_PLT is no release, and 2.31 has no version of its own."""
+    kit.host_changes["traits"] = Traits.of_release((2, 31))
+    (finding,) = kit.explain(newer_glibc(kit))
+    assert finding.rule == "glibc-too-old"
+    assert "GLIBC_ABI" not in (finding.live or "")
 
 
 def test_a_plugin_that_loads_has_no_findings(kit: Kit) -> None:

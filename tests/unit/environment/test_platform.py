@@ -79,9 +79,16 @@ def test_another_glibc_is_read_from_its_own_files(
         shutil.copy(own.parent / name, tmp_path)
     facts = read_platform(str(program(tmp_path, tool, tmp_path / own.name)))
     assert (facts.libc, facts.libc_version) == ("glibc", os.confstr("CS_GNU_LIBC_VERSION")[6:])  # type: ignore[index]
+    (tmp_path / own.name).write_bytes(b"one without a banner, as up to 2.32")
+    facts = read_platform(str(tmp_path / "program"))
+    assert (facts.libc, facts.libc_version) == ("glibc", os.confstr("CS_GNU_LIBC_VERSION")[6:])  # type: ignore[index]
     (tmp_path / "libc.so.6").write_bytes(b"no library")
     facts = read_platform(str(tmp_path / "program"))
     assert (facts.libc, facts.libc_version) == ("glibc", None)
+    (tmp_path / own.name).rename(tmp_path / "ld-2.31.so")
+    (tmp_path / own.name).symlink_to("ld-2.31.so")
+    facts = read_platform(str(tmp_path / "program"))
+    assert (facts.libc, facts.libc_version) == ("glibc", "2.31")
     (tmp_path / own.name).unlink()
     facts = read_platform(str(tmp_path / "program"))
     assert (facts.libc, facts.libc_version) == (None, None)

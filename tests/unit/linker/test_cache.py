@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from envlock.linker.cache import LinkerCache, compare
 from envlock.linker.rtld import processor
+from envlock.linker.traits import Traits
+from envlock.linker.tunables import Tunables
 
 NEW = b"glibc-ld.so.cache1.1"
 OLD = b"ld.so-1.7.0"
@@ -107,7 +109,7 @@ def test_the_machines_own_cache() -> None:
     for name, kind, path in found:
         if kind == "libc6,x86-64":
             wanted.setdefault(name, path)
-    cache = LinkerCache.load(hwcaps=processor(62, (2, 36)).hwcaps)
+    cache = LinkerCache.load(hwcaps=processor(62, Traits.of_release((2, 36)), Tunables()).hwcaps)
     assert cache is not None
     assert wanted
     assert {name: cache.lookup(name) for name in wanted} == wanted

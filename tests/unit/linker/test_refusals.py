@@ -9,6 +9,7 @@ import pytest
 
 from envlock.binary.elf.file import ElfFile
 from envlock.binary.elf.image import PT_DYNAMIC, PT_GNU_STACK, PT_LOAD
+from envlock.linker.traits import Traits
 from envlock.models.errors import ElfError, FileAccessError
 from tests.unit.linker.workshop import Workshop
 
@@ -196,7 +197,7 @@ def test_an_executable_stack_with_a_newer_glibc(shop: Workshop) -> None:
     plugin = shop.lib("plugin.so", F, flags=["-Wl,-z,execstack"])
     shop.host()
     scope = shop.scope()
-    scope.host.glibc = (2, 41)
+    scope.host.traits = Traits.of_release((2, 41))
     from envlock.linker.resolve import predict
 
     prediction = predict(str(plugin), scope)

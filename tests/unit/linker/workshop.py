@@ -132,7 +132,7 @@ class Workshop:
 
     def host(self, *flags: str) -> Path:
         """Build the program, with other link flags than none."""
-        options = [*self.host_flags, *flags, "-o", self.host_path]
+        options: list[str | Path] = [*self.host_flags, *flags, "-o", self.host_path]
         self.gcc("-O0", "-x", "c", "-", "-x", "none", *options, source=HOST)
         self._built_host = True
         return self.host_path
