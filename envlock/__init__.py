@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from .models.version import __version__
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .actions.checking import check
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from .models.manifest import Manifest
     from .models.policy import PolicyFile
     from .models.report import Finding, Report, Unchecked
+    from .models.version import __version__
 
 __all__ = [
     "ElfError",
@@ -73,6 +72,7 @@ _HOME = {
     "Finding": "models.report",
     "Report": "models.report",
     "Unchecked": "models.report",
+    "__version__": "models.version",
 }
 
 

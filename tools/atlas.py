@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return verify(parts, Atlas.open(chosen.verify))
         size = write.write_atlas(parts, chosen.output)
     except EnvlockError as error:
-        from envlock.cli import complain
+        from envlock.cli.common import complain
 
         complain(error)
         return error.exit_status

@@ -6,6 +6,7 @@ libraries), so that checking many costs little more than reading each.
 
 from __future__ import annotations
 
+import functools
 import os
 
 from ..binary.elf import ElfFile
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..linker.prediction import Prediction
     from ..linker.scope import LiveScope
     from ..rules.evidence import Registered
+    from .registering import Registered as KnownToTensorFlow
 
 NO_TENSORFLOW = "install it there, or name the environment that has it with `--env ENV`"
 
@@ -179,7 +181,7 @@ class Checker:
         """
         evidence = self.collect(plugin, prediction, built_here=built_here)
         report = judge(evidence, self.policy, self._trusted)
-        plugin.memory.save()
+        plugin.remember()
         return report
 
     def collect(
@@ -193,7 +195,7 @@ class Checker:
         def registering() -> Registered:
             from .registering import find_registering
 
-            return find_registering(plugin, self.environment, self.scope)
+            return find_registering(plugin, self._registered)
 
         return Evidence(
             plugin,
@@ -203,6 +205,14 @@ class Checker:
             unchecked=[Unchecked(what="dynamic linker", why=why) for why in prediction.unchecked],
             built_here=built_here,
         )
+
+    @functools.cached_property
+    def _registered(self) -> KnownToTensorFlow | None:
+        """What TensorFlow has registered, None where there is none."""
+        from .registering import Registered
+
+        install = self.environment.tensorflow
+        return None if install is None else Registered(install, self.scope)
 
     def _unreadable(self, path: str, error: InputError) -> Report:
         return unreadable_report(path, error, self.summary)

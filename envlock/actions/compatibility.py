@@ -35,11 +35,11 @@ def compat(
         facts = PluginFacts.of(elf)
         document, maybe = _answer(facts, distribution)
         if maybe is None:
-            facts.memory.save()
+            facts.remember()
             return document
         # Asked for itself, since an unstamped plugin is judged by what it can have been built with.
         theirs = _takers(_answer(facts, maybe)[0])
-        facts.memory.save()
+        facts.remember()
     more = tuple(version for version in theirs if version not in _takers(document))
     return (
         document.replace(other=OtherDistribution(name=maybe, releases=more)) if more else document
@@ -122,7 +122,7 @@ def judge_release(
     unchecked = (*unsure, _NO_ENVIRONMENT)
     evidence = Evidence(plugin, side, link, unchecked=unchecked, built=built)
     report = judge(evidence, policy, trusted)
-    plugin.memory.save()
+    plugin.remember()
     return report
 
 

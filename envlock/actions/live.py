@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 
-from ..linker.grafts import name_before_graft
 from ..models.errors import InputError
 from ..models.manifest import Library, LibstdcxxFacts, PlatformFacts
 from ..models.report import Unchecked
@@ -144,6 +143,8 @@ class LiveSide:
         for dependency in closure:
             if dependency.name == soname:
                 return FoundLibrary(self.environment, dependency)
+        from ..linker.grafts import name_before_graft
+
         for dependency in closure:
             original = name_before_graft(dependency.name)
             if original is not None and (original + ".").startswith(soname + "."):
@@ -174,6 +175,8 @@ class FoundLibrary:
 
 def version_in_name(path: str, soname: str) -> str | None:
     """The version in the real file's name behind a soname: `libz.so.1` -> `1.2.13`."""
+    from ..linker.grafts import name_before_graft
+
     name = os.path.basename(os.path.realpath(path))
     grafted = name_before_graft(soname)
     if grafted is not None:

@@ -6,29 +6,28 @@ import functools
 import os
 
 from ..models.errors import InputError
+from ..models.registration import MARKS
 from ..models.report import Unchecked
-from ..rules.ops.rules import Registering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..atlas.registrations import BuiltIn
     from ..binary.elf import ElfFile
-    from ..environment.live import Environment
+    from ..environment.tensorflow import TensorFlowInstall
     from ..linker.scope import LiveScope
     from ..models.registration import KernelRecord, Registrations
     from ..plugin.facts import PluginFacts
+    from ..rules.ops.rules import Registering
 
 
 def find_registering(
-    plugin: PluginFacts, environment: Environment, scope: LiveScope
+    plugin: PluginFacts, registered: Registered | None
 ) -> tuple[Registering | None, list[Unchecked]]:
     """What the rules about ops and kernels look at, in the environment or in this very process.
 
-    The process counts when the scope is its own and it has imported TensorFlow. The good case
-    costs a lookup by name, and has nothing to look at; everything else is read for names in
-    question only. Raises `InputError`.
+    `registered` is what TensorFlow knows there. The good case costs a lookup by name, and has
+    nothing to look at; everything else is read for names in question only. Raises `InputError`.
     """
     if plugin.is_runtime:
         return None, []
@@ -39,30 +38,19 @@ def find_registering(
         unchecked.append(Unchecked(what="part of the ops and kernels", why=why))
     if not registrations.ops and not registrations.kernels:
         return None, unchecked
-    found = _in_question(registrations, environment, scope)
-    if found is None:
+    if registered is None or not _in_question(registrations, registered):
         return None, unchecked
-    return situation(plugin.elf, registrations, found, scope), unchecked
+    return situation(plugin.elf, registrations, registered), unchecked
 
 
-def _in_question(
-    registrations: Registrations, environment: Environment, scope: LiveScope
-) -> Registered | None:
-    """What is registered already, where any name is; None when all is well."""
-    from ..atlas.registrations import BuiltIn
-
-    install = environment.tensorflow
-    if install is None:
-        return None
-    registered = Registered(
-        BuiltIn(install.package_dir, install.version), install.package_dir, scope
-    )
+def _in_question(registrations: Registrations, registered: Registered) -> bool:
+    """Whether any of the names is taken already, or comes twice."""
     names = {op.name for op in registrations.ops}
     if len(names) < len(registrations.ops):
-        return registered
+        return True
     if any(map(registered.has, names | {kernel.op for kernel in registrations.kernels})):
-        return registered
-    return registered if _repeats(registrations.kernels) else None
+        return True
+    return _repeats(registrations.kernels)
 
 
 def _repeats(kernels: Sequence[KernelRecord]) -> bool:
@@ -83,12 +71,17 @@ def _repeats(kernels: Sequence[KernelRecord]) -> bool:
 
 
 class Registered:
-    """What TensorFlow knows: the release's own ops, and in its process all that were added."""
+    """What TensorFlow knows: the release's own ops, and in its process all that were added.
 
-    def __init__(self, builtin: BuiltIn, package_dir: str, scope: LiveScope) -> None:
-        self.builtin = builtin
-        self.package_dir = package_dir
-        self._scope = scope
+    The process counts when the scope is its own and it has imported TensorFlow.
+    """
+
+    def __init__(self, install: TensorFlowInstall, scope: LiveScope) -> None:
+        from ..atlas.registrations import BuiltIn
+
+        self.package_dir = install.package_dir
+        self.builtin = BuiltIn(install.package_dir, install.version)
+        self.scope = scope
         self.process = None
         if scope.process is not None:
             from ..environment.registry import ProcessRegistry
@@ -102,17 +95,15 @@ class Registered:
         TensorFlow needs 7 ms for its first answer about an op that it does not know (it exports
         all that it knows), and mostly the list of its own says as much.
         """
-        from ..plugin.registrations.reading import MARKS
-
-        process = self._scope.process
+        process = self.scope.process
         if process is None or not self.builtin.known:
             return False
         own = os.path.realpath(self.package_dir) + os.sep
-        return all(
-            os.path.realpath(loaded.path).startswith(own)
-            for loaded in self._scope.namespace.objects
-            if any(process.mentions(loaded.path, mark) for mark in MARKS)
-        )
+        real = _RealPaths()
+        # TensorFlow's own strings are by far the longest, and say nothing new.
+        paths = [loaded.path for loaded in self.scope.namespace.objects]
+        others = [path for path in paths if not real[path].startswith(own)]
+        return next(process.mentioning(others, MARKS), None) is None
 
     def has(self, op: str) -> bool:
         """Whether an op is registered."""
@@ -127,11 +118,28 @@ class Registered:
         return self.builtin.cpu_kernels(op)
 
 
+class _RealPaths(dict[str, str]):
+    """`os.path.realpath` of paths that share most of their folders: each is looked at once."""
+
+    def __missing__(self, path: str) -> str:
+        folder, slash, name = path.rpartition("/")
+        if not slash or name in ("", ".", ".."):
+            found = os.path.realpath(path)
+        else:
+            found = f"{self[folder]}/{name}" if folder else path
+            if os.path.islink(found):
+                found = os.path.realpath(found)
+        self[path] = found
+        return found
+
+
 def situation(
-    elf: ElfFile, registrations: Registrations, registered: Registered, scope: LiveScope
+    elf: ElfFile, registrations: Registrations, registered: Registered
 ) -> Registering | None:
     """What the rules look at; None when this very file is loaded already: it stays as it is."""
-    loaded = _LoadedPlugins(elf, scope, registered.package_dir)
+    from ..rules.ops.rules import Registering
+
+    loaded = _LoadedPlugins(elf, registered.scope, registered.package_dir)
     if registered.process is not None and loaded.is_loaded:
         return None
     process = registered.process is not None

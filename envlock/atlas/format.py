@@ -5,12 +5,12 @@ The bytes are described in docs/reference/atlas-file.md. Standard library only: 
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import struct
 
 from ..binary.names.templates import erase
+from ..files.json_text import JsonReader
 from ..models.errors import FileAccessError, InputError
 from .keys import name_key, symbol_key
 
@@ -187,7 +187,7 @@ class Atlas:
             offset, size = self._section(b"META")
             place = "$"
             try:
-                table = json.loads(self._data[offset : offset + size])
+                table = JsonReader().read(self._data[offset : offset + size].decode())
                 needed = _typed(table, "needed", list)
                 found, unit = [], 0
                 for index, facts in enumerate(_typed(table, "releases", list)[: MAX_RELEASES + 1]):

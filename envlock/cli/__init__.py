@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from ..models.errors import EnvlockError, printable
+from .options import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
     from typing import NoReturn
+
+    from .options import Arguments
 
 #: command -> (module, one line of help), in the order of `envlock --help`
 COMMANDS = {
@@ -119,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except EnvlockError as error:
+        from .common import complain
+
         complain(error)
         return error.exit_status
     except KeyboardInterrupt:
@@ -146,16 +151,12 @@ def _dispatch(arguments: list[str]) -> int:
 
         talk(f"envlock: no command `{printable(first)}`\n\n{_overview()}")
         return 2
-    try:
-        parsed = _parser(first).parse_args(arguments[1:])
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    status: int = _module(first).run(parsed)
+    module = _module(first)
+    parsed: Arguments | argparse.Namespace | None = read(module.configure, arguments[1:])
+    if parsed is None:
+        try:
+            parsed = _parser(first).parse_args(arguments[1:])
+        except SystemExit as leaving:
+            return int(leaving.code or 0)
+    status: int = module.run(parsed)
     return status
-
-
-def complain(error: EnvlockError) -> None:
-    """The one place that turns an error into text for people, on stderr."""
-    from .common import talk
-
-    talk(f"envlock: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))

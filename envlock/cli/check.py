@@ -13,7 +13,6 @@ from .common import (
     policy_of,
     reports_status,
 )
-from .failing import failed_reports
 from .reports import add_report_options, failing_report, write_document
 
 TYPE_CHECKING = False
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..inventory.scan import Progress
+    from ..models.errors import EnvlockError
     from ..models.policy import PolicyFile
-    from ..models.report import Report
+    from ..models.report import Report, ReportDocument
 
 
 def configure(
@@ -80,13 +80,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Check all plugins; the exit status is the worst one's."""
     from ..models.report import REPORT_FORMAT, ReportDocument
 
-    with failing_report(arguments, lambda error: failed_reports(labels(arguments), error)):
+    with failing_report(arguments, _failed(arguments)):
         policy = policy_of(arguments)
         if arguments.trust:
             policy = policy.replace(trust=tuple(arguments.trust))
         reports = _check(arguments, policy)
     write_document(ReportDocument(format=REPORT_FORMAT, reports=reports), arguments, policy)
     return reports_status(reports, policy)
+
+
+def _failed(arguments: argparse.Namespace) -> Callable[[EnvlockError], ReportDocument]:
+    def document(error: EnvlockError) -> ReportDocument:
+        from .failing import failed_reports
+
+        return failed_reports(labels(arguments), error)
+
+    return document
 
 
 def labels(arguments: argparse.Namespace) -> list[str]:

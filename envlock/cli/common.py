@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from ..models.errors import WriteError
+from ..models.errors import EnvlockError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from typing import TextIO
 
     from ..models.policy import PolicyFile
     from ..models.report import Report
 
 VERDICTS = ("drifted", "unsafe", "incompatible", "never")
+
+
+class Failing:
+    """The part of a command that works out its answer, and writes none of it yet.
+
+    An error of envlock's is handed to `write`, for who reads documents, and goes on to `main`,
+    which tells people and knows the exit status.
+    """
+
+    def __init__(self, write: Callable[[EnvlockError], None]) -> None:
+        self.write = write
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if not isinstance(error, EnvlockError):
+            return
+        try:
+            self.write(error)
+        except WriteError as second:
+            complain(second)  # the first one counts, and is reported after it
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +116,8 @@ def reports_status(reports: tuple[Report, ...], policy: PolicyFile) -> int:
 
 def _escaped(text: str) -> str:
     """Text in ASCII, by escapes that JSON knows too: `backslashreplace` would write `\\xe9`."""
+    import json
+
     return "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
 
 
@@ -135,6 +159,11 @@ def talk(text: str) -> None:
         _put(stream, text + "\n")
     except OSError:
         return
+
+
+def complain(error: EnvlockError) -> None:
+    """The one place that turns an error into text for people, on stderr."""
+    talk(f"envlock: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
 
 def _put(stream: TextIO, text: str) -> None:

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from ..models.errors import EnvlockError, WriteError
-from ..report.json import render as to_json
-from .common import emit
+from .common import Failing, emit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..models.errors import EnvlockError
     from ..models.record import Record
     from ..models.report import ReportDocument
     from ..models.shown import ErrorInfo
-
-
-class Failing:
-    """The part of a command that works out its answer, and writes none of it yet.
-
-    An error of envlock's is handed to `write`, for who reads documents, and goes on to `main`,
-    which tells people and knows the exit status.
-    """
-
-    def __init__(self, write: Callable[[EnvlockError], None]) -> None:
-        self.write = write
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if not isinstance(error, EnvlockError):
-            return
-        try:
-            self.write(error)
-        except WriteError as second:
-            from . import complain
-
-            complain(second)  # the first one counts, and is reported after it
 
 
 def failing_in_json(
@@ -46,6 +21,8 @@ def failing_in_json(
 
     def write(error: EnvlockError) -> None:
         if form == "json":
+            from ..report.json import render as to_json
+
             emit(to_json(document(error)), output)
 
     return Failing(write)

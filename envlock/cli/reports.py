@@ -8,8 +8,7 @@ import sys
 from ..models.errors import printable
 from ..models.policy import DEFAULT
 from ..report.formats import FORMATS, SUFFIXES, render
-from .common import add_output, add_policy, emit, talk
-from .failing import Failing
+from .common import Failing, add_output, add_policy, emit, talk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..models.errors import EnvlockError, printable
-from .common import add_environment, add_output, emit
-from .failing import Failing, error_info
+from .common import Failing, add_environment, add_output, emit
+from .failing import error_info
 from .reports import add_store, say
 
 TYPE_CHECKING = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def _content(elf: ElfFile, section: str) -> bytes:
 
 def version_strings(elf: ElfFile) -> tuple[str | None, str | None, str | None]:
     """tf_git_version(), tf_compiler_version() and TF_VERSION_STRING, found among the constants."""
+    import re
+
     constants = _content(elf, ".rodata")
     # Searching for the tag's start first is several times faster than the pattern.
     at = constants.find(b"\0v")
@@ -56,6 +57,8 @@ def _compiler(elf: ElfFile, constants: bytes) -> str | None:
 
     `.comment` alone is not enough: it also names the compilers of linked-in objects.
     """
+    import re
+
     section = elf.section(".comment")
     if section is None or section.size > 1 << 16:
         return None
@@ -75,6 +78,8 @@ def _compiler(elf: ElfFile, constants: bytes) -> str | None:
 
 def _release(constants: bytes, series: bytes) -> str | None:
     """The release number: the constant of the same minor release as the git tag."""
+    import re
+
     pattern = rb"\0(" + re.escape(series) + rb"\.\d{1,3}(?:-?rc\d{1,2})?)\0"
     found = re.search(pattern, constants)
     return None if found is None else found[1].decode().replace("-", "")

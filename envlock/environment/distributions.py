@@ -8,9 +8,9 @@ distribution of a name on `sys.path` wins, as in Python.
 from __future__ import annotations
 
 import os
-import re
 
 from ..files import reading as files
+from ..files.json_text import JsonReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class RecordEntry:
 class Distribution:
     """One dist-info or egg-info. Everything is read at first use; damage ends up in `problem`."""
 
-    __slots__ = ("_head", "_record", "folder_name", "path", "problem", "site")
+    __slots__ = ("_asked", "_head", "_record", "folder_name", "path", "problem", "site")
 
     def __init__(self, site: str, folder_name: str) -> None:
         self.site = site  # the sys.path folder that holds it
@@ -65,6 +65,7 @@ class Distribution:
             self.problem = "it is left over from an interrupted `pip install`"
         self._head: dict[str, str] | None = None
         self._record: bytes | None = None
+        self._asked = False
 
     @property
     def key(self) -> str:
@@ -96,6 +97,8 @@ class Distribution:
             return head["version"]
         stated = self._stem().partition("-")[2]
         if not self.folder_name.endswith(".dist-info"):
+            import re
+
             stated = re.sub(r"-py\d+(\.\d+)?$", "", stated)
         return stated if _is_version(stated) else UNKNOWN
 
@@ -153,10 +156,8 @@ class Distribution:
         content = self.text("direct_url.json")
         if content is None:
             return None
-        import json
-
         try:
-            value = json.loads(content)
+            value = JsonReader().read(content)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -195,21 +196,31 @@ class Distribution:
 
     def entry_of(self, relative: str) -> RecordEntry | None:
         """The entry of one file, named relative to `site`; found without reading all lines."""
-        raw = self.record()
         if not self.folder_name.endswith(".dist-info"):
             for entry in self.entries():
                 if entry.path == relative:
                     return entry
             return None
-        name = os.fsencode(_quoted(relative)) + b","
-        at = raw.find(name)
-        while at > 0 and raw[at - 1] not in b"\r\n":
-            at = raw.find(name, at + 1)
-        if at < 0:
+        line = self._line_of(os.fsencode(_quoted(relative)) + b",")
+        if line is None:
+            return None
+        return record_entry(line.decode("utf-8", "surrogateescape").rstrip("\r"))
+
+    def _line_of(self, start: bytes) -> bytes | None:
+        """The line of RECORD that starts so. It is read whole when it is asked for again."""
+        if self._record is None and not self._asked:
+            self._asked = True
+            try:
+                path = os.path.join(self.path, "RECORD")
+                return files.line_with(path, start, files.RECORD_LIMIT)
+            except files.Unreadable:
+                pass  # `record` says why
+        raw = self.record()
+        at = 0 if raw.startswith(start) else raw.find(b"\n" + start) + 1
+        if at == 0 and not raw.startswith(start):
             return None
         end = raw.find(b"\n", at)
-        line = raw[at : end if end >= 0 else len(raw)]
-        return record_entry(line.decode("utf-8", "surrogateescape").rstrip("\r"))
+        return raw[at : end if end >= 0 else len(raw)]
 
 
 def _quoted(path: str) -> str:

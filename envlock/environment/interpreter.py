@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from ..files import reading as files
@@ -13,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .locate import EnvironmentPaths
 
-_EXTENSION = r"\.((?:cpython|pypy)[-\w]+)\.so$"
 _SYSCONFIG = r"_sysconfigdata_([a-z]*)_linux_([-\w]+)\.py$"
 _CPYTHON_TAG = r"cpython-\d+([a-z]*)"
 
@@ -22,6 +20,8 @@ def read_python(paths: EnvironmentPaths) -> PythonFacts:
     """The interpreter's version, ABI tag and build kind."""
     if paths.running:
         return _running()
+    import re
+
     soabi = _soabi(paths)
     implementation = "pypy" if os.path.basename(paths.stdlib).startswith("pypy") else "cpython"
     tag = re.match(_CPYTHON_TAG, soabi or "")
@@ -38,12 +38,8 @@ def _running() -> PythonFacts:
     import _imp
 
     # The source of sysconfig's SOABI; sysconfig itself would cost some milliseconds.
-    soabi = None
-    for suffix in _imp.extension_suffixes():
-        match = re.match(_EXTENSION, suffix)
-        if match:
-            soabi = match[1]
-            break
+    tags = map(_tag, _imp.extension_suffixes())
+    soabi = next((tag for tag in tags if tag is not None), None)
     flags = getattr(sys, "abiflags", "")
     return PythonFacts(
         version=_dotted(sys.version_info),
@@ -54,6 +50,14 @@ def _running() -> PythonFacts:
     )
 
 
+def _tag(name: str) -> str | None:
+    """The ABI tag in an extension module's name: `_ssl.cpython-311-x86_64-linux-gnu.so`."""
+    stem, _, suffix = name.rpartition(".")
+    _, dot, tag = stem.rpartition(".")
+    named = tag.startswith(("cpython", "pypy")) and tag.replace("-", "_").isidentifier()
+    return tag if dot and suffix == "so" and named else None
+
+
 def _dotted(info: sys._version_info) -> str:
     kinds = {"alpha": "a", "beta": "b", "candidate": "rc"}
     tail = f"{kinds[info.releaselevel]}{info.serial}" if info.releaselevel in kinds else ""
@@ -62,12 +66,14 @@ def _dotted(info: sys._version_info) -> str:
 
 def _soabi(paths: EnvironmentPaths) -> str | None:
     """From the extension modules' names, else from the name of the build's `_sysconfigdata`."""
+    import re
+
     debug = "d" if re.search(r"\dt?dm?$", os.path.basename(paths.real_executable)) else ""
     tags = []
     for name in files.listing(os.path.join(paths.stdlib, "lib-dynload")):
-        match = re.search(_EXTENSION, name)
-        if match:
-            tags.append(match[1])
+        tag = _tag(name)
+        if tag is not None:
+            tags.append(tag)
     for name in files.listing(paths.stdlib):
         match = re.match(_SYSCONFIG, name)
         if match:
@@ -83,6 +89,8 @@ def _soabi(paths: EnvironmentPaths) -> str | None:
 
 def _version(paths: EnvironmentPaths) -> str:
     """The full version: from the binary, else the installed header, else `pyvenv.cfg`'s word."""
+    import re
+
     major, minor = paths.version
     series = f"{major}.{minor}."
     library = f"lib{os.path.basename(paths.stdlib)}.so.1.0"
@@ -103,6 +111,8 @@ def _version(paths: EnvironmentPaths) -> str:
 
 def _version_in(path: str, series: str) -> str | None:
     """PY_VERSION as a string constant of the interpreter's binary."""
+    import re
+
     from ..binary.elf import ElfFile
     from ..models.errors import InputError
 

@@ -7,21 +7,44 @@ user site, `.pth` files), and Debian's patch to the latter, from the files alone
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 
 from ..files import reading as files
-from ..files.roots import Root, root_of
 from ..models.errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_PYTHON_NAME = r"(?:python|pypy)(?:\d+(?:\.\d+)*)?[a-z]*$"
-_LIBRARY_NAME = r"(?:python|pypy)(\d+)\.(\d+)t?$"
+    from ..files.roots import Root
+
+_STEMS = ("python", "pypy")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PTH_LIMIT = 1 << 20
+
+
+def _is_python(name: str) -> bool:
+    """Whether an executable's name is a Python's: `python`, `python3.11`, `pypy3`, `python3.9d`."""
+    stem = next((stem for stem in _STEMS if name.startswith(stem)), None)
+    if stem is None:
+        return False
+    number = name[len(stem) :].rstrip(_LETTERS)
+    return not number or all(part.isdecimal() for part in number.split("."))
+
+
+def _version_named(name: str) -> tuple[int, int] | None:
+    """(3, 13) of a library folder's name: `python3.13`, `python3.13t`, `pypy3.10`."""
+    stem = next((stem for stem in _STEMS if name.startswith(stem)), None)
+    if stem is None:
+        return None
+    number = name[len(stem) :]
+    return _version(number[:-1] if number.endswith("t") else number)
+
+
+def _version(number: str) -> tuple[int, int] | None:
+    major, _, minor = number[:16].partition(".")
+    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
 
 
 class EnvironmentPaths:
@@ -89,6 +112,8 @@ def locate(
     """
     if env is None and root is None:
         return _running()
+    from ..files.roots import root_of
+
     other = None if root is None else _root(root)
     try:
         named = os.fspath(env) if env is not None else _system_prefix(other)
@@ -114,6 +139,8 @@ def locate(
 
 def _root(folder: str | os.PathLike[str]) -> Root | None:
     """The root file system in a folder; None for this process's own."""
+    from ..files.roots import Root
+
     named = os.fspath(folder)
     if not os.path.isdir(named):
         _fail(f"`{named}` is no folder, so no root file system")
@@ -125,7 +152,7 @@ def _system_prefix(root: Root | None) -> str:
     folder = "" if root is None else root.folder
     for prefix in ("/usr/local", "/usr"):
         names = files.listing(f"{folder}{prefix}/bin")
-        if any(re.match(_PYTHON_NAME, name) for name in names):
+        if any(map(_is_python, names)):
             break
     else:
         _fail(f"the root `{folder or '/'}` has no Python in /usr/local/bin or /usr/bin")
@@ -167,7 +194,7 @@ def _executable_in(folder: str, named: str, root: Root | None) -> str:
     """The Python in a prefix: bin/python, python3, then pythonX.Y; what activation would offer."""
     binaries = os.path.join(folder, "bin")
     names = ["python", "python3", "pypy3"]
-    names += [name for name in files.listing(binaries) if re.match(_PYTHON_NAME, name)]
+    names += [name for name in files.listing(binaries) if _is_python(name)]
     broken = None
     for name in names:
         candidate = os.path.join(binaries, name)
@@ -180,7 +207,7 @@ def _executable_in(folder: str, named: str, root: Root | None) -> str:
             f"`{broken}` is a broken link to `{os.readlink(broken)}`",
             "the Python it was made with is gone: make the environment again",
         )
-    if any(re.match(_PYTHON_NAME, name) for name in files.listing(folder)):
+    if any(map(_is_python, files.listing(folder))):
         _fail(f"`{named}` has no `bin/python`", f"name its parent, `{os.path.dirname(folder)}`")
     if os.path.isdir(os.path.join(folder, "conda-meta")):
         _fail(f"conda prefix `{named}` has no Python", f"conda install --prefix {named} python")
@@ -210,9 +237,8 @@ def _other(executable: str, root: Root | None) -> EnvironmentPaths:
     if found is None:
         _fail(f"no standard library was found for `{executable}`, searched above `{places[0]}`")
     base_prefix, stdlib = found
-    match = re.match(_LIBRARY_NAME, os.path.basename(stdlib))
-    assert match is not None
-    version = (int(match[1]), int(match[2]))
+    version = _version_named(os.path.basename(stdlib))
+    assert version is not None
     prefix = base_prefix if config is None else os.path.dirname(config)
     search = _SearchPath(stdlib, base_prefix, version, root)
     search.fill(prefix if config is not None else None, settings)
@@ -233,7 +259,7 @@ def _require_python(executable: str, real: str) -> None:
     except files.Unreadable as problem:
         _fail(f"`{executable}` cannot be read: {problem}")
     names = (os.path.basename(executable), os.path.basename(real))
-    if not any(re.match(_PYTHON_NAME, name) for name in names):
+    if not any(map(_is_python, names)):
         _fail(f"by its name, `{executable}` is not a Python executable")
     if head[:2] == b"#!":
         _fail(
@@ -292,13 +318,13 @@ def _wanted_names(real: str, settings: dict[str, str]) -> list[str]:
     """Names that the library folder may have, the likeliest first."""
     names = []
     name = os.path.basename(real).rstrip("dm")
-    if re.match(_LIBRARY_NAME, name):
+    if _version_named(name):
         names.append(name)
     stated = settings.get("version_info") or settings.get("version") or ""
-    match = re.match(r"(\d+)\.(\d+)", stated)
-    if match:
-        names += [f"python{match[1]}.{match[2]}", f"pypy{match[1]}.{match[2]}"]
-        names.append(f"python{match[1]}.{match[2]}t")
+    version = _version(".".join(stated.split(".")[:2]))
+    if version is not None:
+        number = f"{version[0]}.{version[1]}"
+        names += [f"python{number}", f"pypy{number}", f"python{number}t"]
     return names
 
 
@@ -306,7 +332,7 @@ def _stdlib_in(folder: str, wanted: list[str]) -> str | None:
     # lib64 first: Fedora's sys.platlibdir, where os.py is then.
     for libdir in ("lib64", "lib"):
         parent = os.path.join(folder, libdir)
-        names = wanted or [name for name in files.listing(parent) if re.match(_LIBRARY_NAME, name)]
+        names = wanted or [name for name in files.listing(parent) if _version_named(name)]
         for name in names:
             candidate = os.path.join(parent, name)
             if os.path.isfile(os.path.join(candidate, "os.py")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from ..files import reading as files
 from ..models.manifest import NumpyFacts
@@ -14,8 +13,9 @@ if TYPE_CHECKING:
 
     from .distributions import Distributions
 
-_VERSION = r"""(?m)^\s*(?:full_version|version|short_version)\s*=\s*["']([^"'\n]+)["']"""
-_VERSIONEER = r'''(?m)^\s*"version":\s*"([^"\n]+)"'''
+_QUOTES = ("'", '"')
+#: How versioneer's file writes it, as JSON in a string.
+_VERSIONEER = '"version"'
 
 
 def read_numpy(search_path: Sequence[str], distributions: Distributions) -> NumpyFacts | None:
@@ -41,16 +41,31 @@ def find_package(search_path: Sequence[str], name: str) -> str | None:
 
 def _version(package: str, distributions: Distributions) -> str:
     # The file that numpy.__version__ comes from; a dist-info may be left from another one.
-    for name, pattern in (("version.py", _VERSION), ("_version.py", _VERSIONEER)):
-        content = files.text(os.path.join(package, name), files.HEADER_LIMIT)
-        match = re.search(pattern, content or "")
-        if match:
-            return files.plain(match[1])
+    for file, mark, names in (
+        ("version.py", "=", ("full_version", "version", "short_version")),
+        ("_version.py", ":", (_VERSIONEER,)),
+    ):
+        content = files.text(os.path.join(package, file), files.HEADER_LIMIT)
+        stated = _stated(content or "", mark, names)
+        if stated is not None:
+            return files.plain(stated)
     site = os.path.dirname(package)
     for one in distributions.find_all("numpy"):
         if one.site == site:
             return one.version
     return "unknown"
+
+
+def _stated(content: str, mark: str, names: Sequence[str]) -> str | None:
+    """The first literal that stands behind one of the names and the mark, in a line of its own."""
+    for line in content.splitlines():
+        name, _, rest = line.partition(mark)
+        literal = rest.strip()
+        if name.strip() in names and literal.startswith(_QUOTES):
+            text, end, _ = literal[1:].partition(literal[0])
+            if text and end:
+                return text
+    return None
 
 
 def _levels(package: str) -> tuple[int | None, int | None]:

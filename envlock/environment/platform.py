@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import re
 
 from ..binary.elf import ElfFile
 from ..binary.libc import UNKNOWN, is_musl, read, release_of
@@ -37,6 +37,7 @@ def read_platform(executable: str, root: Root | None = None) -> PlatformFacts:
     return PlatformFacts(machine=machine, libc=libc, libc_version=version)
 
 
+@functools.lru_cache(maxsize=64)
 def highest(names: frozenset[bytes], prefix: bytes) -> str | None:
     """The highest dotted number behind a version name's prefix: of GLIBC_2.2.5 and GLIBC_2.36."""
     best: tuple[int, ...] = ()
@@ -97,5 +98,7 @@ def _musl_version(loader: str) -> str | None:
         raw = files.read(loader, 1 << 24)
     except files.Unreadable:
         return None
+    import re
+
     match = re.search(_MUSL_VERSION, raw)
     return match[1].decode() if match else None

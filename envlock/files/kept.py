@@ -8,13 +8,13 @@ and each folder holds a few only: together at most `FOLDERS * IN_FOLDER * LIMIT`
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
 from contextlib import suppress
 
 from .folders import cache_folder
+from .json_text import JsonReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def read(digest: str) -> dict[str, Any] | None:
         head, _, body = os.read(fd, LIMIT + 1).partition(b"\n")
         if head.decode("ascii") != _seal(digest, body):
             return None
-        found = json.loads(body)
+        found = JsonReader().read(body.decode())
     except (OSError, ValueError, RecursionError):
         return None
     finally:
@@ -79,6 +79,8 @@ def read(digest: str) -> dict[str, Any] | None:
 
 def write(digest: str, document: dict[str, Any]) -> None:
     """Keep a document under a digest, if it can be kept."""
+    import json
+
     body = json.dumps(document, separators=(",", ":")).encode()
     if len(body) + 64 > LIMIT:
         return

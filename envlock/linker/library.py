@@ -18,6 +18,8 @@ from .header import Host, Rejection, inspect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..binary.elf.relocations import Relocations
     from ..binary.elf.symbols import SymbolTable
     from ..binary.elf.versions import VersionDefinitions, VersionNeed
@@ -25,6 +27,22 @@ if TYPE_CHECKING:
 
 #: Paths, most of nothing, whose answers are remembered, so that memory stays flat over many plugins.
 MOST_PATHS = 1 << 16
+
+
+#: Words of a filter that are kept as a list, which is read faster than a view: 32,000 symbols have
+#: as many, TensorFlow's libraries more.
+FEW_WORDS = 1 << 12
+
+
+class Version:
+    """The version of a reference (`struct r_found_version`)."""
+
+    __slots__ = ("file", "hidden", "name")
+
+    def __init__(self, name: bytes, hidden: bool, file: bytes | None) -> None:
+        self.name = name
+        self.hidden = hidden
+        self.file = file
 
 
 class Library:
@@ -57,11 +75,11 @@ class Library:
         self._rpath: str | bool | None = False
         self._runpath: str | bool | None = False
         self._symbols: SymbolTable | None = None
-        self._bloom: tuple[memoryview, int, int] | bool | None = False
+        self._bloom: tuple[Sequence[int], int, int] | bool | None = False
         self._relocations: Relocations | None = None
         self._needs: tuple[VersionNeed, ...] | None = None
         self._definitions: VersionDefinitions | None = None
-        self._versions: dict[int, tuple[bytes, bool, bytes | None]] | None = None
+        self._versions: dict[int, Version] | None = None
         #: The highest index in `versions`, once these are read.
         self.last_version = 0xFFFF
         self._origin: str | None = None
@@ -137,32 +155,33 @@ class Library:
         return self._definitions
 
     @property
-    def versions(self) -> dict[int, tuple[bytes, bool, bytes | None]]:
-        """`l_versions`: version index to (name, hidden, file needed from); empty: unversioned."""
+    def versions(self) -> dict[int, Version]:
+        """`l_versions`: versions by index, without a name where they are none; empty: unversioned."""
         if self._versions is None:
-            table: dict[int, tuple[bytes, bool, bytes | None]] = {}
+            table: dict[int, Version] = {}
             for need in self.needs:
                 for version in need.versions:
-                    table[version.index] = (version.name, version.hidden, need.library)
+                    table[version.index] = Version(version.name, version.hidden, need.library)
             definitions = self.definitions
             for index, name in definitions.by_index.items():
                 if name in definitions.names:
-                    table[index] = (name, False, None)
+                    table[index] = Version(name, False, None)
                 else:
-                    table.setdefault(index, (b"", False, None))
+                    table.setdefault(index, Version(b"", False, None))
             self.last_version = max(table, default=0xFFFF)
             self._versions = table
         return self._versions
 
     @property
-    def bloom(self) -> tuple[memoryview, int, int] | None:
+    def bloom(self) -> tuple[Sequence[int], int, int] | None:
         """Words, index mask and shift of the GNU hash table's filter, when a view can serve it."""
         if self._bloom is False:
             self._bloom = None
             gnu = self.symbols.gnu
             if gnu is not None and self.elf.byte_order == sys.byteorder and self.elf.bits == 64:
                 _, _, words, shift, start, _ = gnu
-                self._bloom = (self.elf.words(start, words, 8), words - 1, shift)
+                view = self.elf.words(start, words, 8)
+                self._bloom = (view if words > FEW_WORDS else view.tolist(), words - 1, shift)
         return self._bloom  # type: ignore[return-value]
 
     def close(self) -> None:

@@ -12,13 +12,13 @@ import functools
 import os
 import struct
 
-from ..binary.elf.dynamic import DT_SONAME, DT_STRSZ, DT_STRTAB
+from ..binary.elf.dynamic import DT_NULL, DT_SONAME, DT_STRSZ, DT_STRTAB
 from ..models.errors import EnvironmentUnreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .namespace import LoadedObject
 
@@ -33,6 +33,8 @@ MAX_OBJECTS = 1 << 16
 #: The smallest page of any machine, in bytes, and how many of them a dynamic section may take.
 PAGE = 4096
 MAX_DYNAMIC = 32
+#: Bytes of it that are read at a time: most are not longer.
+SOME = 40 * 2 * struct.calcsize("@N")
 #: Bytes of dynamic strings that are searched in one go.
 PIECE = 1 << 20
 #: elf.h
@@ -76,19 +78,23 @@ class RunningProcess:
         self.global_scope: list[LoadedObject] | None = None
         self._by_path = {link.path or main.path: link for link in reversed(chain)}
 
-    def mentions(self, path: str, wanted: bytes) -> bool:
-        """Whether the dynamic strings of the object at a path hold a text, or are unknown."""
-        link = self._by_path.get(path)
-        if link is None or not link.strings_size:
-            return True
-        end = link.strings + link.strings_size
+    def mentioning(self, paths: Iterable[str], wanted: Sequence[bytes]) -> Iterator[str]:
+        """Those of the objects at these paths whose dynamic strings hold one of some texts, or are
+        unknown."""
+        overlap = max(map(len, wanted)) - 1
         with _Reader() as memory:
-            for start in range(link.strings, end, PIECE):
-                size = min(PIECE + len(wanted) - 1, end - start)
-                piece = memory(start, size)
-                if wanted in piece or len(piece) < size:
-                    return True
-        return False
+            for path in paths:
+                link = self._by_path.get(path)
+                if link is None or not link.strings_size:
+                    yield path
+                    continue
+                end = link.strings + link.strings_size
+                for start in range(link.strings, end, PIECE):
+                    size = min(PIECE + overlap, end - start)
+                    piece = memory(start, size)
+                    if len(piece) < size or any(text in piece for text in wanted):
+                        yield path
+                        break
 
     def defines(self, name: bytes, version: bytes | None) -> bool:
         """Whether the global scope defines (name, version) where its files do not say so."""
@@ -284,24 +290,19 @@ def _string(memory: Memory, address: int) -> bytes:
 def _strings(memory: Memory, base: int, dynamic: int) -> tuple[str | None, int, int]:
     """DT_SONAME, DT_STRTAB and DT_STRSZ of a mapped dynamic section, which is read up to the ends
     of pages: they are mapped."""
-    strings = offset = None
-    length = 0
-    for _ in range(MAX_DYNAMIC):
-        size = (PAGE - dynamic % PAGE) // _PAIR.size * _PAIR.size or _PAIR.size
+    entries: dict[int, int] = {}
+    for _ in range(MAX_DYNAMIC * PAGE // SOME):
+        size = min(PAGE - dynamic % PAGE, SOME) // _PAIR.size * _PAIR.size or _PAIR.size
         raw = memory(dynamic, size)
-        for tag, value in _PAIR.iter_unpack(raw[: len(raw) // _PAIR.size * _PAIR.size]):
-            if tag == DT_STRTAB:
-                strings = value
-            elif tag == DT_STRSZ:
-                length = value
-            elif tag == DT_SONAME:
-                offset = value
-            elif tag == 0:
-                break
-        else:
-            dynamic += size
-            continue
-        break
+        words = memoryview(raw[: len(raw) // _PAIR.size * _PAIR.size]).cast("L").tolist()
+        tags = words[::2]
+        count = tags.index(DT_NULL) if DT_NULL in tags else len(tags)
+        entries.update(zip(tags[:count], words[1 : 2 * count : 2]))
+        if count < len(tags):
+            break
+        dynamic += size
+    strings, offset = entries.get(DT_STRTAB), entries.get(DT_SONAME)
+    length = entries.get(DT_STRSZ, 0)
     if strings is None:
         return None, 0, 0
     # Most machines relocate the entry in place; where the section is read-only it stays relative.

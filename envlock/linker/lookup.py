@@ -20,25 +20,14 @@ from ..binary.elf.symbols import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..binary.elf.symbols import Symbol
-    from .library import Library
+    from .library import Library, Version
 
 _LOCAL_VISIBILITY = (1, 2)  # STV_INTERNAL, STV_HIDDEN
 #: Remembered answers of one scope, so that memory stays flat over many plugins.
 MOST_KNOWN = 1 << 16
-
-
-class Version:
-    """The version of a reference (`struct r_found_version`)."""
-
-    __slots__ = ("file", "hidden", "name")
-
-    def __init__(self, name: bytes, hidden: bool, file: bytes | None) -> None:
-        self.name = name
-        self.hidden = hidden
-        self.file = file
 
 
 class LookupScope:
@@ -49,7 +38,7 @@ class LookupScope:
     def __init__(self, libraries: Iterable[Library], executable: Library | None = None) -> None:
         self._executable = executable
         self._known: dict[tuple[object, ...], bool] = {}
-        self._tables: list[tuple[Library, memoryview | None, int, int]] = []
+        self._tables: list[tuple[Library, Sequence[int] | None, int, int]] = []
         for library in dict.fromkeys(libraries):
             bloom = library.bloom
             if bloom is not None:
@@ -80,10 +69,11 @@ class LookupScope:
     ) -> tuple[Library, Symbol] | None:
         """The first definition that a reference binds to; None when nothing defines it."""
         hashed = gnu_hash(name)
+        place, bit = hashed >> 6, hashed & 63
         for library, words, mask, shift in self._tables:
             if words is not None:
-                word = words[hashed >> 6 & mask]
-                if not (word >> (hashed & 63)) & (word >> (hashed >> shift & 63)) & 1:
+                word = words[place & mask]
+                if not word >> bit & 1 or not word >> (hashed >> shift & 63) & 1:
                     continue
             elif library.symbols.gnu is not None and not library.symbols.candidates(name, hashed):
                 continue
@@ -104,7 +94,7 @@ def definition(
     library: Library, name: bytes, hashed: int, version: Version | None, binding_class: int
 ) -> Symbol | None:
     """The library's definition that matches (`check_match` over one hash chain)."""
-    table = library.symbols
+    table, versions = library.symbols, library.versions
     fallback: Symbol | None = None
     fallbacks = 0
     gnu = table.gnu is not None
@@ -115,13 +105,13 @@ def definition(
             or symbol.type not in DEFINABLE
         ):
             continue
-        raw = table.version_index(symbol.index) if library.versions else None
+        raw = table.version_index(symbol.index) if versions else None
         if raw is None:
             return symbol
         index = raw & 0x7FFF
         if version is not None:
-            known = library.versions.get(index)
-            found = known[0] if known is not None else b""
+            known = versions.get(index)
+            found = known.name if known is not None else b""
             if found == version.name:
                 return symbol
             if not version.hidden and not found and not raw & 0x8000:

@@ -9,8 +9,7 @@ from .soundness import DT_INIT_ARRAY, DT_INIT_ARRAYSZ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .library import Library
-    from .lookup import Version
+    from .library import Library, Version
     from .traits import Traits
 
 _RELR_VERSION = b"GLIBC_ABI_DT_RELR"

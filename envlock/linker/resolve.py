@@ -17,8 +17,8 @@ from ..binary.elf.symbols import SHN_UNDEF, STB_LOCAL, STB_WEAK, begin_plugin
 from ..models.errors import ElfError
 from .header import Rejection, cut_off, inspect, isa_needed
 from .header import verify as verify_file
-from .library import Library, open_plugin
-from .lookup import LookupScope, Version
+from .library import Library, Version, open_plugin
+from .lookup import LookupScope
 from .mapping import Mapper, relocation_order
 from .namespace import LoadedObject, Namespace
 from .prediction import MissingSymbol, MissingVersion, Prediction
@@ -28,6 +28,7 @@ from .soundness import names_itself, verify
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .scope import LiveScope
+    from .tls import StaticTls
 
 #: Bytes of the names that are looked up for one library, beside four times its string table: names
 #: hardly overlap in what linkers write.
@@ -148,7 +149,7 @@ class _Opening:
         #: (needed-by path, file) to a provider without any version table.
         self.bare: dict[tuple[str, bytes | None], Library] = {}
         self.traits = scope.host.traits
-        self.static_tls = scope.static_tls.copy()
+        self._static_tls: StaticTls | None = None
 
     def run(self) -> None:
         prediction = self.prediction
@@ -397,8 +398,10 @@ class _Opening:
                         continue
                     owner = found[0]
             owners[owner] = None
+        if self._static_tls is None:
+            self._static_tls = self.scope.static_tls.copy()  # each dlopen is tried by itself
         for owner in owners:
-            if not self.static_tls.take(owner):
+            if not self._static_tls.take(owner):
                 self.prediction.fail(
                     "refused",
                     "tls",
@@ -414,9 +417,7 @@ def _version_of(library: Library, index: int) -> Version | None:
     if known is None and raw & 0x7FFF > library.last_version:
         # `l_versions` has no such element: whatever stands behind it is taken for a version.
         raise library.elf.damaged(f"symbol {index} has the absent version {raw & 0x7FFF}")
-    if known is None or not known[0]:
-        return None
-    return Version(*known)
+    return known if known is not None and known.name else None
 
 
 def _missing(name: bytes, version: Version | None, needed_by: str) -> MissingSymbol:

@@ -9,7 +9,6 @@ releases is told by `envlock.linker.traits` from the same bytes.
 from __future__ import annotations
 
 import os
-import re
 
 from ..binary.elf.file import ElfFile
 from ..binary.elf.image import PT_INTERP
@@ -213,13 +212,18 @@ def cpu_flags() -> tuple[str, frozenset[str]]:
             text = (file.read(1 << 14) or b"").decode("ascii", "replace")
     except OSError:
         return "", frozenset()
-    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", text, re.M)
-    flags = re.search(r"^flags\s*:\s*(.*)$", text, re.M)
-    return vendor[1] if vendor else "", frozenset(flags[1].split() if flags else ())
+    known: dict[str, list[str]] = {}
+    for line in text.partition("\n\n")[0].splitlines():
+        name, _, value = line.partition(":")
+        known[name.strip()] = value.split()
+    vendor = known.get("vendor_id") or [""]
+    return vendor[0], frozenset(known.get("flags", ()))
 
 
 def kernel() -> int:
     """The running kernel's number as `_dl_discover_osversion` packs it: 6.1.12 is 0x06010c."""
+    import re
+
     parts = re.findall(r"\d+", os.uname().release.split("-", 1)[0])[:3]
     number = 0
     for part in (*parts, "0", "0", "0")[:3]:

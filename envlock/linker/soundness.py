@@ -8,7 +8,6 @@ check nothing or answer with an assertion.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_left
 
 from ..binary.elf.dynamic import (
     DT_FLAGS,
@@ -195,7 +194,7 @@ def _relocated(elf: ElfFile, slots: list[int], tables: list[tuple[int, int, int]
         start = elf.offset_of(address, count * 24, "a relocation table")
         with elf.words(start, count * 3, 8)[0::3] as places:  # it outlives no error
             # Linkers sort the relative ones by place: the constructors' stand beside each other.
-            low = bisect_left(places, slots[0], 0, min(leading, count))
+            low = _first_from(places, slots[0], min(leading, count))
             left.difference_update(places[low : low + len(slots)].tolist())
             for piece in range(0, count if left else 0, PIECE):
                 left.difference_update(places[piece : piece + PIECE].tolist())
@@ -275,8 +274,21 @@ def _constructors(
     if not slots:
         return
     words = elf.words(start, count * 3, 8)
-    low = bisect_left(words[0 : 3 * leading : 3], slots.start)
+    low = _first_from(words[0 : 3 * leading : 3], slots.start, leading)
     for number in range(low, min(count, low + len(slots))):
         place, info, addend = words[3 * number : 3 * number + 3]
         if place in slots and info == relative:
             found[place] = addend
+
+
+def _first_from(places: memoryview, place: int, count: int) -> int:
+    """Where the first of `count` sorted places is that is not below one (`bisect.bisect_left`,
+    whose module would be the gate's only use of it)."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if places[middle] < place:
+            low = middle + 1
+        else:
+            high = middle
+    return low

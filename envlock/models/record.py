@@ -18,12 +18,14 @@ from .verdict import VERDICTS, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, ClassVar, TypeVar
 
     from typing_extensions import Self, dataclass_transform
 
     R = TypeVar("R", bound="Record")
+    #: Makes a value of what JSON has; raises `ValidationError`.
+    Reader = Callable[[object], object]
 else:
 
     def dataclass_transform(**_):
@@ -41,6 +43,10 @@ class ValidationError(ValueError):
         self.path = path
         self.problem = problem
 
+    def below(self, place: str) -> ValidationError:
+        """The same error, seen from the value that has this one at a place."""
+        return ValidationError(place + self.path, self.problem)
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Record:
@@ -49,6 +55,7 @@ class Record:
     record_fields: ClassVar[dict[str, str]] = {}
     verdict_fields: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    defaults: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         own = cls.__dict__.get("__annotations__", {})
@@ -56,21 +63,18 @@ class Record:
         cls.record_fields = {**cls.record_fields, **fields}
         found = (n for n, a in cls.record_fields.items() if a in ("Verdict", "Verdict | None"))
         cls.verdict_fields = tuple(found)
+        own_defaults = {name: cls.__dict__[name] for name in fields if name in cls.__dict__}
+        cls.defaults = {**cls.defaults, **own_defaults}
 
     def __init__(self, **values: Any) -> None:
         state = self.__dict__
-        for name in self.record_fields:
-            if name in values:
-                state[name] = values.pop(name)
-            elif hasattr(type(self), name):
-                state[name] = getattr(type(self), name)
-            else:
-                raise TypeError(f"{type(self).__name__}() misses the argument {name!r}")
+        state.update(self.defaults)
+        state.update(values)
+        if len(state) != len(self.record_fields) or not state.keys() <= self.record_fields.keys():
+            raise _misfit(type(self), values)
         for name in self.verdict_fields:
             if state[name] in VERDICTS:  # as a document, or somebody's Python, has it
                 state[name] = Verdict(state[name])
-        if values:
-            raise TypeError(f"{type(self).__name__}() has no field {sorted(values)[0]!r}")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} is read-only")
@@ -91,6 +95,14 @@ class Record:
     def replace(self, **changes: Any) -> Self:
         """The same record with some fields changed."""
         return type(self)(**{**self.__dict__, **changes})
+
+
+def _misfit(cls: type[Record], values: Mapping[str, Any]) -> TypeError:
+    for name in cls.record_fields:
+        if name not in values and name not in cls.defaults:
+            return TypeError(f"{cls.__name__}() misses the argument {name!r}")
+    unknown = min(values.keys() - cls.record_fields.keys())
+    return TypeError(f"{cls.__name__}() has no field {unknown!r}")
 
 
 class FieldType:
@@ -140,10 +152,8 @@ def field_types(cls: type[Record]) -> dict[str, FieldType]:
     return known
 
 
-def _expect(value: object, wanted: type, path: str) -> Any:
-    if type(value) is not wanted:
-        raise ValidationError(path, f"expected {_NAMES[wanted]}, got {_name_of(value)}")
-    return value
+def _wrong(wanted: type, value: object) -> ValidationError:
+    return ValidationError("", f"expected {_NAMES[wanted]}, got {_name_of(value)}")
 
 
 _NAMES: dict[type, str] = {
@@ -161,64 +171,136 @@ def _name_of(value: object) -> str:
     return _NAMES.get(type(value), "a number")
 
 
-def _check_text(value: str, path: str) -> str:
+# Readers of JSON values; what they raise says where below the value the fault is.
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise _wrong(str, value)
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise ValidationError(path, "a lone surrogate is not text") from None
+            raise ValidationError("", "a lone surrogate is not text") from None
     return value
 
 
-def _decode_value(kind: FieldType, value: object, path: str) -> object:
-    name = kind.kind
-    if name == "optional":
-        assert kind.inner is not None
-        return None if value is None else _decode_value(kind.inner, value, path)
-    if name in ("str", "Verdict"):
-        return _check_text(_expect(value, str, path), path)
-    if name == "int":
-        number: int = _expect(value, int, path)
-        if not -INT_LIMIT <= number < INT_LIMIT:
-            raise ValidationError(path, "the integer does not fit in 64 bits")
-        return number
-    if name == "bool":
-        return _expect(value, bool, path)
-    if name == "array":
-        assert kind.inner is not None
-        items = _expect(value, list, path)
-        return tuple(_decode_value(kind.inner, v, f"{path}[{i}]") for i, v in enumerate(items))
-    if name == "table":
-        assert kind.inner is not None
-        table = _expect(value, dict, path)
-        return {
-            _check_text(k, path): _decode_value(kind.inner, v, f"{path}.{k}")
-            for k, v in table.items()
-        }
-    if name == "record":
-        assert kind.record is not None
-        return decode(kind.record, value, path)
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise _wrong(int, value)
+    if not -INT_LIMIT <= value < INT_LIMIT:
+        raise ValidationError("", "the integer does not fit in 64 bits")
     return value
+
+
+def _truth(value: object) -> bool:
+    if type(value) is not bool:
+        raise _wrong(bool, value)
+    return value
+
+
+def _anything(value: object) -> object:
+    return value
+
+
+_READERS: dict[str, Reader] = {
+    "str": _text,
+    "Verdict": _text,
+    "int": _number,
+    "bool": _truth,
+    "object": _anything,
+}
+
+
+def _reader(kind: FieldType) -> Reader:
+    """The reader of values of a type."""
+    if kind.kind in _READERS:
+        return _READERS[kind.kind]
+    if kind.kind == "record":
+        record = kind.record
+        assert record is not None
+        return lambda value: _decode(record, value)
+    assert kind.inner is not None
+    inner = _reader(kind.inner)
+    return {"optional": _optional, "array": _array, "table": _table}[kind.kind](inner)
+
+
+def _optional(inner: Reader) -> Reader:
+    return lambda value: None if value is None else inner(value)
+
+
+def _array(inner: Reader) -> Reader:
+    def read(value: object) -> tuple[object, ...]:
+        if type(value) is not list:
+            raise _wrong(list, value)
+        found: list[object] = []
+        try:
+            for item in value:
+                found.append(inner(item))  # noqa: PERF401 - its length tells the place of an error
+        except ValidationError as error:
+            raise error.below(f"[{len(found)}]") from None
+        return tuple(found)
+
+    return read
+
+
+def _table(inner: Reader) -> Reader:
+    def read(value: object) -> dict[str, object]:
+        if type(value) is not dict:
+            raise _wrong(dict, value)
+        found = {}
+        for key, item in value.items():
+            name = _text(key)
+            try:
+                found[name] = inner(item)
+            except ValidationError as error:
+                raise error.below(f".{key}") from None
+        return found
+
+    return read
+
+
+#: By class: (name, its reader, the values that are allowed if only some are) of each field.
+_fields: dict[type[Record], list[tuple[str, Reader, tuple[str, ...] | None]]] = {}
+
+
+def _readers(cls: type[Record]) -> list[tuple[str, Reader, tuple[str, ...] | None]]:
+    known = _fields.get(cls)
+    if known is None:
+        types = field_types(cls).items()
+        known = [(name, _reader(kind), cls.choices.get(name)) for name, kind in types]
+        _fields[cls] = known
+    return known
+
+
+def _decode(cls: type[R], value: object) -> R:
+    if type(value) is not dict:
+        raise _wrong(dict, value)
+    values: dict[str, object] = {}
+    for name, read, allowed in _readers(cls):
+        if name in value:
+            try:
+                got = read(value[name])
+            except ValidationError as error:
+                raise error.below(f".{name}") from None
+            if allowed is not None and got is not None and got not in allowed:
+                problem = f"expected {' or '.join(allowed)}, got {got!r:.60}"
+                raise ValidationError(f".{name}", problem)
+            values[name] = got
+        elif name not in cls.defaults:
+            raise ValidationError("", f"the key {name!r} is missing")
+    return cls(**values)
 
 
 def decode(cls: type[R], value: object, path: str = "$") -> R:
     """Turn parsed JSON into a record; types are exact, unknown keys are ignored.
 
-    Raises `ValidationError`, whose path names the first faulty place.
+    Raises `ValidationError`, whose path names the first faulty place; that of the value is `path`.
     """
-    table = _expect(value, dict, path)
-    values: dict[str, object] = {}
-    for name, kind in field_types(cls).items():
-        if name in table:
-            here = f"{path}.{name}"
-            got = _decode_value(kind, table[name], here)
-            allowed = cls.choices.get(name)
-            if allowed is not None and got is not None and got not in allowed:
-                raise ValidationError(here, f"expected {' or '.join(allowed)}, got {got!r:.60}")
-            values[name] = got
-        elif not hasattr(cls, name):
-            raise ValidationError(path, f"the key {name!r} is missing")
-    return cls(**values)
+    try:
+        return _decode(cls, value)
+    except ValidationError as error:
+        raise error.below(path) from None
 
 
 def encode(record: Record, *, sparse: bool = False) -> dict[str, Any]:
@@ -226,7 +308,7 @@ def encode(record: Record, *, sparse: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name in record.record_fields:
         value = getattr(record, name)
-        if sparse and hasattr(type(record), name) and value == getattr(type(record), name):
+        if sparse and name in record.defaults and value == record.defaults[name]:
             continue
         result[name] = _encode_value(value, sparse)
     return result

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import ClassVar
 
+#: Every name of a builder that registers something holds one of these.
+MARKS = (b"12OpDefBuilder", b"TF_NewOpDefinitionBuilder", b"TF_NewKernelBuilder")
 #: "loaded": TensorFlow was asked before and after a load; "file": read from the binary alone.
 SOURCES = ("loaded", "file")
 

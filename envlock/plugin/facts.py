@@ -13,7 +13,6 @@ from functools import cached_property
 from ..models.errors import ElfError
 from .identity import asserts_counts, is_runtime, needs_digest, read_identity, uses_numpy_api
 from .manifest import read_embedded
-from .memory import Memory, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ..models.manifest import Compilation, Manifest, PluginIdentity
     from ..models.registration import Registrations
     from .dependencies.analyse import InterfaceFacts
+    from .memory import Memory
     from .signature.signed import Signed
 
 #: What is read of a file; pickled in this order.
@@ -78,8 +78,15 @@ class PluginFacts:
 
     @cached_property
     def memory(self) -> Memory:
-        """What was worked out about these bytes before, perhaps by another process."""
+        """What was worked out about it before."""
+        from .memory import Memory
+
         return Memory(self._elf)
+
+    def remember(self) -> None:
+        """Keep what was worked out since, for other processes."""
+        if "memory" in self.__dict__:  # a stamped plugin asks it nothing
+            self.memory.save()
 
     @property
     def name(self) -> str:
@@ -171,6 +178,8 @@ class PluginFacts:
         def find() -> int:
             lacking = self.missing(atlas)
             return sum(1 << r.index for r in atlas.releases if not lacking[r.index])
+
+        from .memory import name_of
 
         able = self.memory.number(f"linking {name_of(atlas)}", find)
         return [release for release in atlas.releases if able >> release.index & 1]

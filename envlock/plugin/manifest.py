@@ -6,13 +6,11 @@ numbers are bounded before anything is built from them.
 
 from __future__ import annotations
 
-import json
-
 from ..binary.elf.notes import MAX_MANIFEST, UPGRADE, find_stamp
+from ..files.json_text import JsonReader
 from ..models.errors import ManifestError
 from ..models.manifest import MANIFEST_FORMAT, Manifest
 from ..models.record import ValidationError, decode, encode
-from ..models.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +47,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
     The same manifest always gives the same bytes. Raises `ManifestError` when it is larger than
     `MAX_MANIFEST` or holds what JSON cannot.
     """
+    import json
+
     try:
         text = json.dumps(
             encode(manifest, sparse=True),
@@ -97,7 +97,7 @@ def parse_json(payload: bytes, source: str) -> object:
     if _too_deep(payload):
         raise _damaged(source, f"nested deeper than {MAX_DEPTH} levels")
     try:
-        return _decoder.decode(text)
+        return _reader.read(text)
     except ValueError as error:
         raise _damaged(source, f"not JSON: {error}") from None
 
@@ -109,6 +109,8 @@ def _damaged(source: str, what: str) -> ManifestError:
 
 
 def _wrong_format(found: object, source: str) -> ManifestError:
+    from ..models.version import __version__
+
     family = MANIFEST_FORMAT.rpartition("/")[0] + "/"
     if isinstance(found, str) and found.startswith(family):
         return ManifestError(
@@ -172,7 +174,7 @@ def _constant(text: str) -> float:
     raise ValueError(f"{text} is not a JSON value")
 
 
-_decoder = json.JSONDecoder(
+_reader = JsonReader(
     object_pairs_hook=_object,
     parse_int=_integer,
     parse_float=_number,

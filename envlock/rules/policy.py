@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from ..models.errors import PolicyError
@@ -44,6 +43,8 @@ def resolve_policy(policy: PolicyFile | str | os.PathLike[str] | None) -> Policy
         ) from None
     if len(raw) > MAX_POLICY:
         raise PolicyError(f"the policy `{name}` is larger than {MAX_POLICY} bytes")
+    import json
+
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -7,9 +7,15 @@ then version. It touches a handful of pages, so its cost does not grow with the 
 from __future__ import annotations
 
 import struct
-from operator import mul
+import sys
+from functools import cached_property
 
+from ...models.errors import ElfError
 from .dynamic import DT_GNU_HASH, DT_HASH, DT_SYMTAB, DT_VERSYM, DynamicSection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .image import ElfImage
 
 STB_LOCAL, STB_WEAK, STB_GNU_UNIQUE = 0, 2, 10
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_FILE, STT_COMMON, STT_TLS = 0, 1, 2, 4, 5, 6
@@ -38,17 +44,16 @@ class Symbol:
 
     __slots__ = ("binding", "index", "name", "other", "section", "size", "type", "value")
 
-    def __init__(
-        self, index: int, name: bytes, info: int, other: int, section: int, value: int, size: int
-    ) -> None:
+    def __init__(self, index: int, name: bytes, fields: tuple[int, ...], bits: int) -> None:
+        """`fields` are those of an `Elf64_Sym` or `Elf32_Sym`."""
         self.index = index
         self.name = name
+        if bits == 64:
+            _, info, self.other, self.section, self.value, self.size = fields
+        else:
+            _, self.value, self.size, info, self.other, self.section = fields
         self.binding = info >> 4
         self.type = info & 15
-        self.other = other
-        self.section = section
-        self.value = value
-        self.size = size
 
     @property
     def defined(self) -> bool:
@@ -66,28 +71,29 @@ class Symbol:
         return self.other & 3
 
 
-#: Powers of 33 modulo 2^32, descending: the hash as one sum instead of a loop of Python steps.
-_LONGEST = 1024
-_POWERS: tuple[int, ...] = ()
+#: The digits of base 33, and each byte as two of them: `byte == 33 * high + low`.
+_DIGITS = b"0123456789abcdefghijklmnopqrstuvw"
+_HIGH = bytes(_DIGITS[byte // 33] for byte in range(256))
+_LOW = bytes(_DIGITS[byte % 33] for byte in range(256))
+#: 5381 in base 33, what the hash begins with.
+_START = b"4v2"
+#: Digits that Python turns into a number under every limit that it can be given (`sys.int_info`).
+_LONGEST = 600
 
 
 def gnu_hash(name: bytes) -> int:
-    """The hash of DT_GNU_HASH (`_dl_new_hash`)."""
-    global _POWERS
-    length = len(name)
-    if length > _LONGEST:
+    """The hash of DT_GNU_HASH (`_dl_new_hash`): h = 33 * h + byte, from 5381 on, modulo 2^32.
+
+    The bytes are digits of base 33, only that they can be larger. So Python reads two numbers of
+    that base, the upper digits and the lower ones, instead of doing a step a byte.
+    """
+    if len(name) > _LONGEST:
         value = 5381
         for byte in name:
             value = (value * 33 + byte) & 0xFFFFFFFF
         return value
-    if not _POWERS:
-        powers = [1]
-        for _ in range(_LONGEST):
-            powers.append(powers[-1] * 33 & 0xFFFFFFFF)
-        _POWERS = tuple(reversed(powers))
-    start = _LONGEST - length
-    total: int = sum(map(mul, name, _POWERS[start + 1 :]))
-    return (total + 5381 * _POWERS[start]) & 0xFFFFFFFF
+    low = int(_START + name.translate(_LOW), 33)
+    return (int(name.translate(_HIGH) or b"0", 33) * 33 + low) & 0xFFFFFFFF
 
 
 def sysv_hash(name: bytes) -> int:
@@ -109,6 +115,19 @@ def begin_plugin() -> None:
     _plugins += 1
 
 
+class _Words:
+    """32-bit words of a file in the other byte order than the processor's."""
+
+    def __init__(self, elf: ElfImage, start: int) -> None:
+        self._elf = elf
+        self._start = start
+        self._word = elf.struct("I")
+
+    def __getitem__(self, index: int) -> int:
+        word: int = self._word.unpack_from(self._elf.data, self._start + 4 * index)[0]
+        return word
+
+
 class SymbolTable:
     """The dynamic symbols of one library."""
 
@@ -123,9 +142,13 @@ class SymbolTable:
         self._versym = None if versym is None else elf.offset_of(versym, 0, "the version table")
         start, size = dynamic.string_table
         self._strings = (start, min(start + size, elf.size))
+        self._strings_size = size
+        self._bits = elf.bits
         self._word = elf.struct("I")
         self._half = elf.struct("H")
-        self._gnu: tuple[int, int, int, int, int, int] | None = None
+        #: DT_GNU_HASH: buckets, first hashed symbol, filter words, shift; offsets of both tables.
+        #: None for a library with a classic hash table only.
+        self.gnu: tuple[int, int, int, int, int, int] | None = None
         self._classic: tuple[int, int, int, int] | None = None
         self._setup_hash()
         self._count: int | None = None
@@ -149,7 +172,7 @@ class SymbolTable:
                     f"the GNU hash table's sizes make no sense ({nbuckets} buckets, {words} words "
                     f"of filter, shift {shift})"
                 )
-            self._gnu = (nbuckets, symoffset, words, shift, bloom, buckets)
+            self.gnu = (nbuckets, symoffset, words, shift, bloom, buckets)
             return
         address = self.dynamic.get(DT_HASH)
         if address is not None:
@@ -165,17 +188,9 @@ class SymbolTable:
             self._classic = (nbuckets, nchains, at + 2 * size, size)
 
     @property
-    def gnu(self) -> tuple[int, int, int, int, int, int] | None:
-        """DT_GNU_HASH: buckets, first hashed symbol, filter words, shift; offsets of both tables.
-
-        None for a library with a classic hash table only.
-        """
-        return self._gnu
-
-    @property
     def has_hash(self) -> bool:
         """Whether the dynamic linker can look up anything in this library."""
-        return self._gnu is not None or self._classic is not None
+        return self.gnu is not None or self._classic is not None
 
     def __len__(self) -> int:
         """The number of symbols: DT_HASH's chain count, or the end of the last GNU chain.
@@ -191,9 +206,9 @@ class SymbolTable:
 
     def _count_symbols(self) -> int:
         elf = self.elf
-        if self._gnu is None:
+        if self.gnu is None:
             return self._classic[1] if self._classic else self._count_by_section()
-        nbuckets, symoffset, _, _, _, buckets = self._gnu
+        nbuckets, symoffset, _, _, _, buckets = self.gnu
         raw = elf.read(buckets, 4 * nbuckets, "the GNU hash buckets")
         view = memoryview(raw)
         last = 0
@@ -222,26 +237,22 @@ class SymbolTable:
 
     def symbol(self, index: int) -> Symbol:
         """The symbol at an index; raises `ElfError` when it lies outside the file."""
-        elf = self.elf
+        data = self.elf.data
         try:
-            fields = self._layout.unpack_from(elf.data, self._symtab + index * self._entry)
+            fields = self._layout.unpack_from(data, self._symtab + index * self._entry)
         except struct.error:
-            raise elf.damaged(f"symbol {index} lies outside the {elf.size} bytes") from None
-        if elf.bits == 64:
-            name, info, other, section, value, size = fields
-        else:
-            name, value, size, info, other, section = fields
+            raise self._outside(index) from None
         start, limit = self._strings
-        at = start + name
-        end = elf.data.find(b"\0", at, min(limit, at + MAX_NAME)) if at < limit else -1
+        at = start + fields[0]
+        end = data.find(b"\0", at, min(limit, at + MAX_NAME)) if at < limit else -1
         if end < 0:
-            raise elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
-        return Symbol(index, elf.data[start + name : end], info, other, section, value, size)
+            raise self.elf.damaged(f"symbol {index}'s name is not in the dynamic string table")
+        return Symbol(index, data[at:end], fields, self._bits)
 
     @property
     def first_hashed(self) -> int:
         """Where the GNU hash table's symbols start: those before are undefined or local."""
-        return self._gnu[1] if self._gnu is not None else 0
+        return self.gnu[1] if self.gnu is not None else 0
 
     def undefined_from(self, first: int, last: int) -> frozenset[int]:
         """The undefined symbols among the entries first..last; none in what linkers write."""
@@ -275,15 +286,15 @@ class SymbolTable:
 
     def candidates(self, name: bytes, hashed: int | None = None) -> list[Symbol]:
         """All symbols of that name in the hash table, in chain order, defined or not."""
-        if self._gnu is not None:
+        if self.gnu is not None:
             return self._gnu_candidates(name, gnu_hash(name) if hashed is None else hashed)
         if self._classic is not None:
             return self._classic_candidates(name)
         return []
 
     def _gnu_candidates(self, name: bytes, hashed: int) -> list[Symbol]:
-        assert self._gnu is not None
-        _, _, words, shift, bloom, _ = self._gnu
+        assert self.gnu is not None
+        _, _, words, shift, bloom, _ = self.gnu
         elf = self.elf
         data, order = elf.data, elf.byte_order
         bits, size = elf.bits, elf.bits // 8
@@ -295,48 +306,45 @@ class SymbolTable:
 
     def chain(self, name: bytes, hashed: int) -> list[Symbol]:
         """`candidates` behind the filter: the symbols of that name in the GNU hash chain."""
-        assert self._gnu is not None
-        nbuckets, symoffset, _, _, _, buckets = self._gnu
-        if not nbuckets:
-            return []
-        elf = self.elf
-        data, unpack, layout = elf.data, self._word.unpack_from, self._layout
-        strings, strings_size = self.dynamic.string_table
-        wide = elf.bits == 64
+        assert self.gnu is not None
+        nbuckets, symoffset = self.gnu[:2]
         found: list[Symbol] = []
+        if not nbuckets:
+            return found
+        words, ended = self._words, name + b"\0"
         try:
-            (index,) = unpack(data, buckets + 4 * (hashed % nbuckets))
+            index = words[hashed % nbuckets]
             if index == 0:
                 return found
             if index < symoffset:
-                raise elf.damaged("a GNU hash bucket points below the hashed symbols")
-            at = buckets + 4 * (nbuckets + index - symoffset)
-            even = hashed & ~1
+                raise self.elf.damaged("a GNU hash bucket points below the hashed symbols")
+            behind = nbuckets - symoffset
             first, more = index, SHORT_CHAIN
             while True:
-                for _ in range(more):
-                    (value,) = unpack(data, at)
-                    if value & ~1 == even:
-                        fields = layout.unpack_from(data, self._symtab + index * self._entry)
-                        start = strings + fields[0]
-                        if (
-                            fields[0] + len(name) < strings_size
-                            and data[start : start + len(name) + 1] == name + b"\0"
-                        ):
-                            if wide:
-                                _, info, other, section, content, size = fields
-                            else:
-                                _, content, size, info, other, section = fields
-                            found.append(Symbol(index, name, info, other, section, content, size))
+                for place in range(index, index + more):
+                    value = words[behind + place]
+                    # The lowest bit only marks the end of the chain.
+                    if value ^ hashed < 2:
+                        symbol = self._if_named(place, ended)
+                        if symbol is not None:
+                            found.append(symbol)
                     if value & 1:
                         return found
-                    index += 1
-                    at += 4
+                index += more
                 if index - first > MAX_CHAIN:
-                    raise elf.damaged("a GNU hash chain has no end")
+                    raise self.elf.damaged("a GNU hash chain has no end")
                 more = self._portion(name)
-        except struct.error:
-            raise elf.damaged("a GNU hash chain leaves the file") from None
+        except (struct.error, IndexError):
+            raise self.elf.damaged("a GNU hash chain leaves the file") from None
+
+    @cached_property
+    def _words(self) -> memoryview | _Words:
+        """The buckets and chains of the GNU hash table, as far as the file goes."""
+        assert self.gnu is not None
+        elf, start = self.elf, self.gnu[5]
+        if elf.byte_order == sys.byteorder:
+            return elf.words(start, (elf.size - start) // 4, 4)
+        return _Words(elf, start)
 
     def _portion(self, name: bytes) -> int:
         """How many more entries of a long chain a lookup may look at."""
@@ -356,6 +364,7 @@ class SymbolTable:
         nbuckets, nchains, start, size = self._classic
         if not nbuckets:
             return []
+        ended = name + b"\0"
         word = self.elf.struct("Q" if size == 8 else "I")
         at = start + size * (sysv_hash(name) % nbuckets)
         (index,) = self.elf.unpack(word, at, "a hash bucket")
@@ -367,21 +376,31 @@ class SymbolTable:
                     return found
                 if index >= nchains:
                     raise self.elf.damaged("a hash chain leaves the symbol table")
-                if self._named(index, name):
-                    found.append(self.symbol(index))
+                try:
+                    symbol = self._if_named(index, ended)
+                except struct.error:
+                    raise self._outside(index) from None
+                if symbol is not None:
+                    found.append(symbol)
                 at = start + size * (nbuckets + index)
                 (index,) = self.elf.unpack(word, at, "a hash chain")
             walked += more
             more = self._portion(name)
         raise self.elf.damaged("a hash chain loops")
 
-    def _named(self, index: int, name: bytes) -> bool:
-        """Whether symbol `index` has that name, without copying a name that differs."""
-        elf = self.elf
-        at = self._symtab + index * self._entry
-        (offset,) = elf.unpack(self._word, at, f"symbol {index}")
-        start, size = self.dynamic.string_table
-        if offset + len(name) >= size:
-            return False
-        here = start + offset
-        return elf.data[here : here + len(name) + 1] == name + b"\0"
+    def _if_named(self, index: int, ended: bytes) -> Symbol | None:
+        """The symbol at an index if it has that name, which ends with its NUL; a name that differs
+        is not copied. Raises `struct.error` where the symbol lies outside the file.
+        """
+        data = self.elf.data
+        fields = self._layout.unpack_from(data, self._symtab + index * self._entry)
+        end = fields[0] + len(ended)
+        if end > self._strings_size:
+            return None
+        start = self._strings[0]
+        if data[start + fields[0] : start + end] != ended:
+            return None
+        return Symbol(index, ended[:-1], fields, self._bits)
+
+    def _outside(self, index: int) -> ElfError:
+        return self.elf.damaged(f"symbol {index} lies outside the {self.elf.size} bytes")

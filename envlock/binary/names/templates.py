@@ -7,12 +7,12 @@ characters tell; `demangle` reads names whole.
 
 from __future__ import annotations
 
-import re
+from ...models.patterns import pattern
 
-_HEAD = re.compile(r"_ZN[rVKRO]*")
-_LENGTH = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[0-9]+")
-_SPECIAL = re.compile(r"([CD])[0-9][EI]")
+_HEAD = pattern(r"_ZN[rVKRO]*")
+_LENGTH = pattern(r"[0-9]{1,9}")
+_NUMBER = pattern(r"[0-9]+")
+_SPECIAL = pattern(r"([CD])[0-9][EI]")
 _STANDARD = ("St", "Sa", "Ss", "Sb", "Si", "So", "Sd")
 _OPENERS = frozenset("INXJF")
 

@@ -8,10 +8,10 @@ what the plugin works with, but they name the release that it was built and test
 from __future__ import annotations
 
 import os
-import re
 
 from ...environment.distributions import Distributions
 from ...files import reading as files
+from ...models.patterns import pattern
 from ...models.versions import order
 
 TYPE_CHECKING = False
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 #: How far above a plugin its wheel's dist-info is looked for.
 MAX_PARENTS = 12
 MAX_METADATA = 1 << 20
-_REQUIREMENT = re.compile(
-    r"^Requires-Dist:[ \t]*tensorflow(?:[-_]cpu)?(?:\[[^]\r\n]*\])?[ \t]*\(?[ \t]*"
-    r"([~=<>!][^;()\r\n]*)",
-    re.I | re.M,
+_REQUIREMENT = pattern(
+    r"(?im)^Requires-Dist:[ \t]*tensorflow(?:[-_]cpu)?(?:\[[^]\r\n]*\])?[ \t]*\(?[ \t]*"
+    r"([~=<>!][^;()\r\n]*)"
 )
-_CLAUSE = re.compile(r"^(~=|===?|!=|<=|>=|<|>)\s*v?([0-9]+(?:\.[0-9]+)*)(\.\*)?")
+_CLAUSE = pattern(r"^(~=|===?|!=|<=|>=|<|>)\s*v?([0-9]+(?:\.[0-9]+)*)(\.\*)?")
 
 
 class Origin:

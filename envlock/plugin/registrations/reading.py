@@ -12,15 +12,13 @@ import re
 from ...binary.code.constructors import Constructors
 from ...models.datatypes import TYPES
 from ...models.errors import ElfError
-from ...models.registration import KernelRecord, OpRecord, Registrations, TypeConstraint
+from ...models.registration import MARKS, KernelRecord, OpRecord, Registrations, TypeConstraint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...binary.code.calls import Call
     from ...binary.elf import ElfFile
 
-#: Every name of a builder that registers something holds one of these.
-MARKS = (b"12OpDefBuilder", b"TF_NewOpDefinitionBuilder", b"TF_NewKernelBuilder")
 #: What `REGISTER_OP` accepts as a name (op_def_builder.cc, ValidateOpDef), scoped names included.
 OP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.>/]*")
 _KERNEL_MARK = b"16KernelDefBuilder"

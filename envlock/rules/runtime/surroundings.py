@@ -173,7 +173,6 @@ def numpy_abi(c: Comparison) -> Iterator[Answer]:
                 what="numpy", why="the manifest does not say with which one the plugin was built"
             )
         return
-    remedy = c.live.place.install("numpy", f"=={built.version}")
     if live is None:
         if unsure:
             yield _perhaps_broken(built.version, "none")
@@ -184,7 +183,7 @@ def numpy_abi(c: Comparison) -> Iterator[Answer]:
                 live=None,
                 message=f"uses numpy's C API of {built.version}, and numpy is not installed here",
                 why="the plugin fetches numpy's function table when it starts to use it",
-                remedy=remedy,
+                remedy=_installing(c, built.version),
             )
         else:
             yield Unchecked(
@@ -220,10 +219,14 @@ def numpy_abi(c: Comparison) -> Iterator[Answer]:
             if known
             else "the plugin uses numpy's C API"
         ),
-        remedy=remedy if dangerous else None,
+        remedy=_installing(c, built.version) if dangerous else None,
     )
     if uses and not breaks and not known:
         yield Unchecked(what="numpy's C API", why="its level is not known on both sides")
+
+
+def _installing(c: Comparison, version: str) -> str:
+    return c.live.place.install("numpy", f"=={version}")
 
 
 def _perhaps_broken(built: str, live: str) -> Unchecked:
