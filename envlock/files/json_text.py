@@ -44,8 +44,15 @@ class JsonReader:
         """
         if self._scan is None:
             self._scan = self._scanner()
+        begin = len(text) - len(text.lstrip(_SPACE))
         try:
-            value, end = self._scan(text, len(text) - len(text.lstrip(_SPACE)))
+            try:
+                value, end = self._scan(text, begin)
+            except SystemError:
+                # The part in C raises what `json.decoder` defines, and finds nobody imported it.
+                import json.decoder  # noqa: F401
+
+                value, end = self._scan(text, begin)
         except StopIteration as stop:
             problem, end = "Expecting value", stop.value
         else:

@@ -2,7 +2,7 @@
 
 They only save time. What is damaged, too large, or belongs to somebody else counts as absent; what
 cannot be written is not. Files are replaced as a whole, so that no process ever reads half of one,
-and each folder holds a few only: together at most `FOLDERS * IN_FOLDER * LIMIT` bytes.
+and each folder holds a few only: together at most `256 * IN_FOLDER * LIMIT` bytes.
 `$ENVLOCK_NO_CACHE`, set to anything, turns it off.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import mmap
     from typing import Any
 
-#: Bytes of a document, folders (by the first byte of the digest), and documents in each.
-LIMIT, FOLDERS, IN_FOLDER = 1 << 18, 256, 16
+#: Bytes of a document, and documents in each of the 256 folders (by a digest's first byte).
+LIMIT, IN_FOLDER = 1 << 18, 16
 #: Seconds after which what a killed process left behind is removed.
 ABANDONED = 3600
 #: What turns it off in the environment of a process; empty does not.

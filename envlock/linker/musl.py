@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .library import Library
     from .namespace import LoadedObject
-    from .search import Found, Searched, _Search
+    from .search import Found, Searched, Search
 
 #: The libraries that are part of it (`reserved` in `load_library`), and names that stand for them.
 _RESERVED = ("c", "pthread", "rt", "m", "dl", "util", "xnet")
@@ -85,7 +85,7 @@ class MuslSearcher(Searcher):
     def _variants(self, folder: str) -> tuple[str, ...]:
         return (folder,)
 
-    def _failure(self, name: str, state: _Search, searched: tuple[Searched, ...]) -> NotFound:
+    def _failure(self, name: str, state: Search, searched: tuple[Searched, ...]) -> NotFound:
         state.errno = state.errno or 2
         return super()._failure(name, state, searched)
 

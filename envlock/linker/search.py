@@ -74,7 +74,7 @@ class NotFound:
         self.outcome = outcome
 
 
-class _Search:
+class Search:
     """The state of one search: errno, other-class flag, refused files."""
 
     __slots__ = ("errno", "fatal", "other_class", "rejected")
@@ -140,7 +140,7 @@ class Searcher:
 
         A name with a slash is a path; dynamic string tokens in it are replaced first.
         """
-        state = _Search()
+        state = Search()
         if "/" in name:
             path = self.substitute(name, loader) if loader is not None else name
             path = self._place(path)
@@ -294,7 +294,7 @@ class Searcher:
         return self.interpreter.lib_token if token == "LIB" else self.processor.platform
 
     def _open_path(
-        self, name: str, folders: tuple[str, ...], state: _Search
+        self, name: str, folders: tuple[str, ...], state: Search
     ) -> tuple[Library, str] | None:
         for folder in folders:
             variants = self._folders.get(folder)
@@ -333,7 +333,7 @@ class Searcher:
                 found += [folder + name for name in self.processor.legacy]
         return (*filter(self._is_folder, found), folder)
 
-    def _try(self, path: str, state: _Search) -> Library | None:
+    def _try(self, path: str, state: Search) -> Library | None:
         """`open_verify` on one path."""
         answer = self.pool.open(path)
         if isinstance(answer, Library):
@@ -350,7 +350,7 @@ class Searcher:
             state.fatal = answer
         return None
 
-    def _failure(self, name: str, state: _Search, searched: tuple[Searched, ...]) -> NotFound:
+    def _failure(self, name: str, state: Search, searched: tuple[Searched, ...]) -> NotFound:
         rejected = tuple(state.rejected)
         fatal = state.fatal
         if fatal is not None:

@@ -53,6 +53,7 @@ UNDEFINED = {
     ("versions", "all symbols of version 99"),
     ("versions", "an import of version 0x7fff"),
     ("program headers", "PT_LOAD longer than the file"),
+    ("relocations", "symbol 1,000,000"),
 }
 
 

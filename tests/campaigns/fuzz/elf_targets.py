@@ -24,6 +24,7 @@ from envlock.linker.header import Host, cut_off, isa_needed, verify_header, veri
 from envlock.linker.library import Library
 from envlock.linker.lookup import LookupScope
 from envlock.linker.soundness import verify
+from envlock.linker.traits import Traits
 from envlock.plugin.compilation import read_compilation
 from envlock.plugin.dependencies.debuginfo import DebugFacts
 from envlock.plugin.dependencies.imports import Symbols
@@ -35,7 +36,7 @@ from tests.campaigns.fuzz import elf_mutator, text_mutator
 from tests.campaigns.fuzz.guard import Finding, Target, either
 
 _STATUS = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0))
-_HOST = Host(64, "little", 62, (2, 36), 7)
+_HOST = Host(64, "little", 62, Traits.of_release((2, 36)), 7)
 _NAMES = (b"answer", b"f", b"printf", b"nothing", b"_ZN10tensorflow8OpKernel7ComputeEv", b"")
 
 

@@ -117,7 +117,7 @@ def test_answers_of_the_wrong_form_are_found_again(
     digest = document.parent.name + document.name
     entry = kept.read(digest)
     assert entry is not None
-    kept.write(digest, {**entry, "answers": {key: {"x": []} for key in entry["answers"]}})
+    kept.write(digest, {**entry, "answers": {key: [3] for key in entry["answers"]}})
     assert answers(plugins[:1], env) == wanted
 
 
