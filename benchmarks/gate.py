@@ -1,4 +1,5 @@
-"""What the gate costs: `check` beside `ldd -r` and a real load, `import envlock`, `load`'s share.
+"""What the gate costs: `check` beside `ldd -r` and a real load, `import envlock`, `load`'s share,
+many symbols, many plugins, and all of it without byte code.
 
     python -m benchmarks.gate [--runs N]
 
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.growth import WORK, with_symbols
 from benchmarks.timing import HEADER, alternate, machine, median, ratio, row
 from tests.support.building import build
 from tests.support.environments import TfEnvironment, ensure
@@ -45,13 +47,33 @@ started = time.perf_counter()
 Checker.for_process(resolve_policy(None)).check_for_load(sys.argv[1])
 print(time.perf_counter() - started)
 """
+# What one of many plugins costs, processor seconds: the file is opened and read anew each time.
+MANY = """\
+import sys, time
+from envlock.actions.checking import Checker
+with Checker.for_environment() as checker:
+    checker.check(sys.argv[1])
+    started = time.process_time()
+    for _ in range(10_000):
+        checker.check(sys.argv[1])
+    print((time.process_time() - started) / 10_000)
+"""
+SYMBOLS = 10_000
 
 
-def inside(python: str, script: str, plugin: str) -> list[float]:
+def inside(python: str, script: str, plugin: str, env: dict[str, str] | None = None) -> list[float]:
     """The seconds that a script prints, one a line."""
     command = [python, "-c", script, plugin]
-    run = subprocess.run(command, env=QUIET, check=True, capture_output=True, text=True)
+    run = subprocess.run(command, env=env or QUIET, check=True, capture_output=True, text=True)
     return [float(value) for value in run.stdout.split()]
+
+
+def without_byte_code() -> dict[str, str]:
+    """The environment of a process that finds envlock's source only; all else is compiled."""
+    folder = Path("build/benchmarks/source").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree("envlock", folder / "envlock", ignore=shutil.ignore_patterns("__pycache__"))
+    return {**QUIET, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def stamped_example(environment: TfEnvironment) -> str:
@@ -71,16 +93,20 @@ def main() -> None:
     environment = ensure(RELEASE)
     python = str(environment.python)
     plugin = stamped_example(environment)
+    # As users install it, but beside the test suite's environment, which stays as it is.
+    installed = Path("build/benchmarks/installed").resolve()
+    shutil.rmtree(installed, ignore_errors=True)
     uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--python", python]
-    subprocess.run([*uv, "."], check=True)
-    command = os.path.join(os.path.dirname(python), "envlock")
+    subprocess.run([*uv, "--target", str(installed), "."], check=True)
+    command = [python, str(installed / "bin" / "envlock")]
+    QUIET["PYTHONPATH"] = str(installed)
     load = f"import tensorflow as tf; tf.load_op_library({plugin!r})"
     # ldd must find the framework library, or it does none of the work that is compared.
     folder = next((environment.site_packages / "tensorflow").glob("libtensorflow_framework.so.2"))
     ldd = ["env", f"LD_LIBRARY_PATH={folder.parent}", "ldd", "-r", plugin]
     times = alternate(
         {
-            "envlock check": [command, "check", plugin],
+            "envlock check": [*command, "check", plugin],
             "ldd -r": ldd,
             "python -c pass": [python, "-c", "pass"],
             "import envlock": [python, "-c", "import envlock"],
@@ -88,14 +114,20 @@ def main() -> None:
         runs,
         QUIET,
     )
-    slow = alternate({"load": [python, "-c", load], "check": [command, "check", plugin]}, 3, QUIET)
-    bare, checked = [], []
+    slow = alternate({"load": [python, "-c", load], "check": [*command, "check", plugin]}, 3, QUIET)
+    WORK.mkdir(parents=True, exist_ok=True)
+    symbols = alternate({**with_symbols(environment, SYMBOLS)}, runs, QUIET)
+    source = without_byte_code()
+    bare, checked, compiling = [], [], []
     for _ in range(runs):
         bare.append(inside(python, LOAD, plugin))
         checked.append(inside(python, CHECKED_LOAD, plugin))
+        compiling.append(inside(python, CHECKED_LOAD, plugin, source))
+    (each,) = inside(python, MANY, plugin)
     alone = median([values[0] for values in bare])
     first = median([values[0] for values in checked]) - alone
     whole = median([values[1] for values in checked]) - alone
+    uncompiled = median([values[1] for values in compiling]) - alone
     print(f"# {machine()}; TensorFlow {RELEASE}; {runs} runs\n{HEADER}")
     for name, values in times.items():
         print(row(name, values))
@@ -108,8 +140,11 @@ def main() -> None:
         ("import envlock over bare, ms", added * 1000, "at most 10"),
         ("envlock.load - tf.load_op_library, ms", first * 1000, "at most 15"),
         ("the same with import envlock, ms", whole * 1000, ""),
+        ("the same without byte code, ms", uncompiled * 1000, ""),
         ("a later check in that process, ms", 1000 * median([v[2] for v in checked]), ""),
         ("tf.load_op_library alone, ms", 1000 * alone, ""),
+        (f"check of {SYMBOLS} symbols / ldd -r", ratio(*symbols.values()), ""),
+        ("one of 10,000 plugins, processor ms", 1000 * each, ""),
     )
     for name, value, limit in figures:
         print(f"{name:<40}{value:>8.2f}  {limit}")

@@ -99,7 +99,7 @@ class Registered:
         if process is None or not self.builtin.known:
             return False
         own = os.path.realpath(self.package_dir) + os.sep
-        real = _RealPaths()
+        real = RealPaths()
         # TensorFlow's own strings are by far the longest, and say nothing new.
         paths = [loaded.path for loaded in self.scope.namespace.objects]
         others = [path for path in paths if not real[path].startswith(own)]
@@ -118,7 +118,7 @@ class Registered:
         return self.builtin.cpu_kernels(op)
 
 
-class _RealPaths(dict[str, str]):
+class RealPaths(dict[str, str]):
     """`os.path.realpath` of paths that share most of their folders: each is looked at once."""
 
     def __missing__(self, path: str) -> str:

@@ -110,7 +110,8 @@ class Distribution:
             except files.Unreadable as problem:
                 self._damaged(f"its metadata cannot be read: {problem}")
                 return self._head
-            for line in raw.decode("utf-8", "replace").splitlines():
+            # The description behind the headers can be long.
+            for line in raw.partition(b"\n\n")[0].decode("utf-8", "replace").splitlines():
                 if not line:
                     break
                 key, _, value = line.partition(":")
