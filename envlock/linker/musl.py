@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .library import Library
     from .namespace import LoadedObject
-    from .search import Found, Searched, Search
+    from .search import Found, Search, Searched
 
 #: The libraries that are part of it (`reserved` in `load_library`), and names that stand for them.
 _RESERVED = ("c", "pthread", "rt", "m", "dl", "util", "xnet")
