@@ -58,7 +58,7 @@ def way(traced: Traced) -> str:
 def killed(scene: Scene) -> tuple[int, int]:
     """Kills, and how many of them left something beside old or new; raises AssertionError."""
     kills = left = 0
-    for traced in each_kill(scene.work, scene.prepare):
+    for traced in each_kill(scene.work, scene.prepare, scene.folder):
         assert scene.state() in ("old", "new"), traced.calls[-1]
         assert scene.only_known_litter()
         kills += traced.said is None

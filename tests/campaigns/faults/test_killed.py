@@ -38,7 +38,9 @@ def test_at_every_step(kind: str, system: str, tmp_path: Path, library: Path) ->
     found: list[str] = []
     # Two processes do not take turns in the same way each time, so a round can miss a step.
     several = kind.endswith("ahead")
-    rounds = (each_kill(scene.work, scene.prepare, FILE_SYSTEMS[system]) for _ in range(4))
+    rounds = (
+        each_kill(scene.work, scene.prepare, scene.folder, FILE_SYSTEMS[system]) for _ in range(4)
+    )
     for traced in itertools.chain.from_iterable(rounds if several else [next(rounds)]):
         killed_before.add(traced.calls[-1].name)
         state, litter = scene.state(), scene.litter()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
-import functools
 import itertools
 import os
 import platform
@@ -22,6 +21,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Union
 
 #: Of x86-64, asm/unistd_64.h: everything that touches files and that Python or envlock may use.
@@ -294,16 +294,33 @@ def _text(tid: int, address: int) -> str:
 def each_kill(
     work: Callable[[], str],
     prepare: Callable[[], None],
+    folder: Path,
     decide: Callable[[Call], Order] = lambda _: None,
 ) -> Iterator[Traced]:
-    """Run `work` again and again, each time killed one call later, until it lives to the end."""
+    """Run `work` again and again, each time killed one call later, until it lives to the end.
+
+    Only calls about `folder` and what is in it are counted: what the interpreter does elsewhere,
+    such as closing a file that its garbage collector found, differs from one run to the next.
+    """
     for last in itertools.count():
         prepare()
-        traced = trace(work, functools.partial(_kill_at, last, decide))
+        traced = trace(work, _KillAt(last, str(folder), decide))
         yield traced
         if traced.said is not None:
             return
 
 
-def _kill_at(index: int, decide: Callable[[Call], Order], call: Call) -> Order:
-    return KILL if call.index == index else decide(call)
+@dataclass
+class _KillAt:
+    """Kills before the call about `folder` that has the number `left` (from 0)."""
+
+    left: int
+    folder: str
+    decide: Callable[[Call], Order]
+
+    def __call__(self, call: Call) -> Order:
+        if any(path == self.folder or path.startswith(self.folder + "/") for path in call.paths):
+            self.left -= 1
+            if self.left < 0:
+                return KILL
+        return self.decide(call)
