@@ -35,6 +35,8 @@ RULES = Rules("loading")
 
 #: Names per cause that are compared with what the library exports under the same function name.
 MOST_COMPARED = 12
+#: The same where they are found, as a whole plugin of the other kind has many.
+MOST_ALIKE = 256
 _C_API = re.compile(r"(?:TF|TFE|TSL|SE|SP|TP)_[A-Z]\w+$")
 _PYTHON_API = re.compile(r"_?Py[A-Z_]\w*$")
 _GPU = re.compile(
@@ -165,18 +167,28 @@ def cxx11_abi(case: Case) -> Finding | None:
 def string_view_std(case: Case) -> Finding | None:
     if _blocked(case):
         return None
-    taken: list[MissingSymbol] = []
     before = case.symbols
+    compared = different = 0
+    tensorflow = case.environment.tensorflow
+    said = tensorflow.cxx_standard if tensorflow is not None else None
 
     def fits(symbol: MissingSymbol) -> bool:
+        nonlocal compared, different
         style = mentions_string_view(symbol.name)
-        if style is None or not belongs_to_framework(symbol.name) or len(taken) >= MOST_COMPARED:
+        if style is None or not belongs_to_framework(symbol.name):
             return False
+        if different >= MOST_COMPARED or compared >= MOST_ALIKE:
+            return False
+        if said is not None and (said >= 17) == (style == "std"):
+            return False  # TensorFlow has the same one, so no search for another is needed
+        compared += 1
         form = without_string_view(symbol.name)
-        return any(
+        alike = any(
             without_string_view(other) == form and mentions_string_view(other) not in (None, style)
             for other in case.similar(symbol.name)
         )
+        different += not alike
+        return alike
 
     taken = case.take_symbols(fits)
     if not taken:
