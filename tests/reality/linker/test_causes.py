@@ -83,6 +83,7 @@ class Kit:
             tensorflow=SimpleNamespace(
                 version="2.16.2",
                 cxx11_abi=True,
+                cxx_standard=17,
                 headers=HeaderVersions(absl=ABSL, protobuf="3.20.3"),
             ),
         )
