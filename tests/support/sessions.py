@@ -158,8 +158,10 @@ class Shell:
         self.shown = shown
         self.private = Path(tempfile.mkdtemp(prefix="envlock-session-"))
         tools, home = self.private / "bin", self.private / "home"
-        tools.mkdir()
-        home.mkdir()
+        packages = self.private / "packages"
+        for made in (tools, home, packages):
+            made.mkdir()
+        (packages / "envlock").symlink_to(CHECKOUT / "envlock")
         for name, words in (
             ("envlock", [sys.executable, "-m", "envlock"]),
             ("uv", environments.uv()),
@@ -173,8 +175,9 @@ class Shell:
             "HOME": str(home),
             "LC_ALL": "C.UTF-8",
             "PATH": f"{tools}:{os.environ['PATH']}",
-            # The environments of the tests have no envlock in them.
-            "PYTHONPATH": str(CHECKOUT),
+            # The environments of the tests have no envlock in them; of the checkout they must see
+            # nothing else, or a plugin that was built in it would be one of theirs.
+            "PYTHONPATH": str(packages),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.bash = subprocess.Popen(
