@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 def minor(version: str) -> str:
     """ "2.15.1" -> "2.15"; nightlies and odd versions keep their first two parts."""
     return ".".join(version.split(".")[:2])
 
 
+@lru_cache(1024)  # the same few, compared again for every release and plugin
 def order(version: str | None) -> tuple[int, ...]:
     """The numeric parts of a version such as "2.36" or "3.4.30", for comparing."""
     parts = []
